@@ -1,0 +1,173 @@
+// The front door of one collection: upsert, delete, search, get, list, count. The embedded index
+// (index/embedded_database.h: RocksDB for truth, FAISS for nearest neighbours) and Milvus stand
+// behind it.
+#ifndef IMAGESEARCH_INDEX_COLLECTION_H_
+#define IMAGESEARCH_INDEX_COLLECTION_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "google/protobuf/struct.pb.h"
+
+namespace imagesearch::index {
+
+enum class IndexKind { kAuto, kFlat, kHnsw, kIvf };
+
+// Ranges: see imagesearch.v1.Index. 0 means the default.
+struct IndexOptions {
+  IndexKind kind = IndexKind::kAuto;
+  int hnsw_m = 0;
+  int hnsw_ef_construction = 0;
+  int hnsw_ef_search = 0;
+  int ivf_nlist = 0;
+  int ivf_nprobe = 0;
+  float target_recall = 0;
+};
+
+struct CollectionOptions {
+  std::string name;
+  IndexOptions index;
+  int dimension = 0;              // 1 to Limits::max_dimension
+  std::string model_id;           // empty: a collection of ready vectors
+  std::string model_fingerprint;  // empty likewise
+};
+
+struct CollectionInfo {
+  CollectionOptions options;
+  uint64_t image_count = 0;
+  uint64_t disk_bytes = 0;
+  uint64_t memory_bytes = 0;
+  IndexKind serving_kind = IndexKind::kFlat;
+  uint64_t version = 0;  // newest version that touched it
+};
+
+// One image to write. Vectors of any positive finite norm; stored with length 1.
+struct UpsertItem {
+  std::string id;  // 1 to max_id_bytes
+  std::optional<std::vector<float>>
+      vector;  // absent: update metadata / expire_time of an existing image
+  std::optional<google::protobuf::Struct>
+      metadata;  // absent with a vector: none; absent without: kept
+  absl::Time expire_time = absl::InfiniteFuture();
+  std::string content_hash;  // hex SHA-256 of the uploaded bytes, or empty
+};
+
+struct UpsertOptions {
+  bool create_only = false;
+};
+
+struct UpsertItemResult {
+  absl::Status status;
+  bool created = false;
+};
+
+struct UpsertResult {
+  std::vector<UpsertItemResult> items;  // one for each item, in order
+  uint64_t version = 0;                 // of this batch; 0 when nothing was written
+};
+
+// Which population a query vector comes from: text vectors lie far from image vectors, and the
+// index treats them apart.
+enum class QueryKind { kText, kImage, kMixed };
+
+struct Query {
+  std::vector<float> vector;  // the collection's dimension, finite, norm > 0
+  QueryKind kind = QueryKind::kImage;
+  std::string filter;  // empty: none
+  int limit = 10;      // >= 1
+  int offset = 0;      // >= 0
+  std::optional<float> min_score;
+  bool exact = false;
+  bool with_metadata = false;
+  bool with_vector = false;
+};
+
+struct Hit {
+  std::string id;
+  float score = 0;                    // cosine, float32
+  google::protobuf::Struct metadata;  // when asked for
+  std::vector<float> vector;          // when asked for
+};
+
+struct SearchResult {
+  std::vector<Hit> hits;  // best first, equal scores by id
+  uint64_t version = 0;
+};
+
+struct Record {
+  std::string id;
+  std::vector<float> vector;  // length 1; empty when not asked for
+  google::protobuf::Struct metadata;
+  absl::Time expire_time = absl::InfiniteFuture();
+  std::string content_hash;
+  uint64_t version = 0;
+};
+
+struct ListOptions {
+  std::string filter;
+  int page_size = 100;     // >= 1
+  std::string page_token;  // empty: from the start
+  bool with_vector = true;
+  uint64_t max_bytes =
+      0;  // stop a page before it would exceed this many bytes (at least 1 record); 0: no bound
+};
+
+struct ListPage {
+  std::vector<Record> records;  // by id
+  std::string next_page_token;  // empty: last page
+  uint64_t version = 0;
+};
+
+struct DeleteResult {
+  uint64_t deleted = 0;
+  uint64_t version = 0;  // newest version, also when nothing was deleted
+};
+
+struct CountResult {
+  uint64_t count = 0;
+  uint64_t version = 0;
+};
+
+// Thread-safe. A write that returned OK is on disk (log synced) and seen by every read that starts
+// afterwards; a batch is seen as a whole or not at all. Errors: INVALID_ARGUMENT (DIM_MISMATCH,
+// NOT_FINITE, ZERO_NORM, BAD_FILTER, BAD_ID, BAD_PAGE_TOKEN), NOT_FOUND, ALREADY_EXISTS,
+// RESOURCE_EXHAUSTED (DISK_FULL, QUOTA), UNAVAILABLE, DATA_LOSS.
+class Collection {
+ public:
+  virtual ~Collection() = default;
+
+  virtual const CollectionOptions& options() const = 0;
+  virtual CollectionInfo Info() const = 0;
+
+  // An id given twice in one batch: the last one wins, both report its result. Bad items fail
+  // alone.
+  virtual absl::StatusOr<UpsertResult> Upsert(std::vector<UpsertItem> items,
+                                              const UpsertOptions& options) = 0;
+  virtual absl::StatusOr<DeleteResult> Delete(absl::Span<const std::string> ids) = 0;
+  virtual absl::StatusOr<DeleteResult> DeleteByFilter(const std::string& filter) = 0;
+
+  virtual absl::StatusOr<SearchResult> Search(const Query& query) = 0;
+  // Several searches over one state; the scan of FLAT is shared. Result i belongs to queries[i].
+  virtual std::vector<absl::StatusOr<SearchResult>> SearchBatch(
+      absl::Span<const Query> queries) = 0;
+
+  // One entry for each id; nullopt where missing or expired.
+  virtual absl::StatusOr<std::vector<std::optional<Record>>> Get(absl::Span<const std::string> ids,
+                                                                 bool with_vector) = 0;
+  virtual absl::StatusOr<CountResult> Count(const std::string& filter) = 0;
+  virtual absl::StatusOr<ListPage> List(const ListOptions& options) = 0;
+
+  // Builds the best index over everything stored so far and waits for it (tests, benchmarks, after
+  // a bulk load).
+  virtual absl::Status Optimize() = 0;
+};
+
+}  // namespace imagesearch::index
+
+#endif  // IMAGESEARCH_INDEX_COLLECTION_H_

@@ -1,0 +1,41 @@
+// The database inside one process: RocksDB holds the truth, FAISS answers nearest-neighbour
+// queries.
+#ifndef IMAGESEARCH_INDEX_EMBEDDED_DATABASE_H_
+#define IMAGESEARCH_INDEX_EMBEDDED_DATABASE_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "index/database.h"
+
+namespace rocksdb {
+class Env;
+}
+
+namespace imagesearch::index {
+
+struct EmbeddedOptions {
+  std::string data_dir;   // made when missing
+  int build_threads = 0;  // for background index builds; 0: one for each core
+  // Rows in the exact tail that start a background merge.
+  int merge_tail_rows = 4096;
+  // Collections below this many rows are served by an exact scan even when their kind is HNSW or
+  // IVF.
+  int min_indexed_rows = 1000;
+  uint64_t max_memory_bytes = 0;  // for index state, all collections; 0: no bound
+  absl::Duration snapshot_interval = absl::Minutes(5);
+  // Progress of recovery, for logs and GetServerInfo; may be null.
+  std::function<void(const std::string&)> on_progress;
+  // A test's file system; null: the real one. Not owned.
+  rocksdb::Env* env = nullptr;
+};
+
+// Opens or creates the data folder and recovers. UNAVAILABLE when another process holds it,
+// FAILED_PRECONDITION when a newer release wrote it, DATA_LOSS when the truth itself is damaged.
+absl::StatusOr<std::unique_ptr<Database>> OpenEmbedded(const EmbeddedOptions& options);
+
+}  // namespace imagesearch::index
+
+#endif  // IMAGESEARCH_INDEX_EMBEDDED_DATABASE_H_
