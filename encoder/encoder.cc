@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
-#include "absl/synchronization/blocking_counter.h"
+#include "base/mutex.h"
 
 namespace imagesearch::encoder {
 
@@ -21,15 +21,18 @@ void Encoder::EncodeAsync(Input input, EncodeOptions options, Done done) {
 std::vector<absl::StatusOr<Embedding>> Encoder::Encode(std::vector<Input> inputs,
                                                        const EncodeOptions& options) {
   std::vector<absl::StatusOr<Embedding>> results(inputs.size(), absl::UnknownError("not encoded"));
-  absl::BlockingCounter pending(static_cast<int>(inputs.size()));
+  Mutex mutex;
+  CondVar all_done;
+  size_t pending = inputs.size();  // guarded by mutex
   for (size_t i = 0; i < inputs.size(); ++i) {
-    EncodeAsync(std::move(inputs[i]), options,
-                [&results, &pending, i](absl::StatusOr<Embedding> result) {
-                  results[i] = std::move(result);
-                  pending.DecrementCount();
-                });
+    EncodeAsync(std::move(inputs[i]), options, [&, i](absl::StatusOr<Embedding> result) {
+      MutexLock lock(&mutex);
+      results[i] = std::move(result);
+      if (--pending == 0) all_done.SignalAll();
+    });
   }
-  pending.Wait();
+  MutexLock lock(&mutex);
+  while (pending > 0) all_done.Wait(&mutex);
   return results;
 }
 
