@@ -26,7 +26,10 @@ absl::Status InvalidArgument(absl::string_view reason, absl::string_view message
 
 absl::Status Overloaded(absl::string_view reason, absl::string_view message,
                         absl::Duration retry_after) {
-  absl::Status status = Error(absl::StatusCode::kResourceExhausted, reason, message);
+  return WithRetryAfter(Error(absl::StatusCode::kResourceExhausted, reason, message), retry_after);
+}
+
+absl::Status WithRetryAfter(absl::Status status, absl::Duration retry_after) {
   status.SetPayload(kRetryUrl, absl::Cord(absl::StrCat(absl::ToInt64Milliseconds(retry_after))));
   return status;
 }

@@ -24,6 +24,9 @@ absl::Status InvalidArgument(absl::string_view reason, absl::string_view message
 absl::Status Overloaded(absl::string_view reason, absl::string_view message,
                         absl::Duration retry_after);
 
+// The same status with advice on when to retry, whatever its code.
+absl::Status WithRetryAfter(absl::Status status, absl::Duration retry_after);
+
 // The reason of a status; for a status without one, the name of its code ("NOT_FOUND"). Empty when
 // OK.
 std::string ReasonOf(const absl::Status& status);
