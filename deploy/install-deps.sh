@@ -22,7 +22,7 @@ packages=(
   build-essential cmake ninja-build ccache pkg-config unzip ca-certificates python3 python3-venv python3-pip
   libgrpc++-dev libgrpc-dev protobuf-compiler-grpc protobuf-compiler libprotobuf-dev libabsl-dev
   libfaiss-dev libopenblas-dev libopenblas0-openmp librocksdb-dev libroaring-dev
-  libjpeg62-turbo-dev libpng-dev libwebp-dev libgif-dev libheif-dev libarchive-dev libexif-dev libssl-dev
+  libjpeg62-turbo-dev libpng-dev libwebp-dev libgif-dev libicu-dev libheif-dev libarchive-dev libexif-dev libssl-dev
   nlohmann-json3-dev libspdlog-dev libcli11-dev libcpp-httplib-dev prometheus-cpp-dev
   libbenchmark-dev libgtest-dev libgmock-dev
 )
