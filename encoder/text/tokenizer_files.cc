@@ -152,12 +152,7 @@ std::optional<AddedToken> ParseAddedToken(const json& value, bool special) {
 class TokenCollector {
  public:
   // By place in the added vocabulary; a later token of the same place replaces the earlier one.
-  void Place(int64_t place, AddedToken token) {
-    by_content_[token.content] = token;
-    by_place_[place] = std::move(token);
-  }
-  void Name(const std::string& role, AddedToken token) { by_role_[role] = std::move(token); }
-  void Extra(AddedToken token) { extra_.push_back(std::move(token)); }
+  void Place(int64_t place, AddedToken token) { by_place_[place] = std::move(token); }
 
   // Reads every "*_token" and list of special tokens of a settings object.
   void ReadNamed(const json& settings) {
@@ -165,39 +160,59 @@ class TokenCollector {
       if (key == "additional_special_tokens" || key == "extra_special_tokens") {
         if (!value.is_array()) continue;
         for (const json& entry : value) {
-          if (auto token = ParseAddedToken(entry, true)) Extra(*std::move(token));
+          if (auto token = ParseAddedToken(entry, true)) {
+            extra_.push_back({*std::move(token), entry.is_string()});
+          }
         }
       } else if (absl::EndsWith(key, "_token")) {
-        if (auto token = ParseAddedToken(value, true)) Name(key, *std::move(token));
+        if (auto token = ParseAddedToken(value, true)) {
+          by_role_[key] = {*std::move(token), value.is_string()};
+        }
       }
     }
   }
 
-  void Finish(TokenizerFiles& out) {
+  void Finish(TokenizerFiles& out) && {
+    std::vector<AddedToken> ordered;
+    for (auto& [place, token] : by_place_) ordered.push_back(std::move(token));
+    const size_t placed = ordered.size();
+
+    // The reference compares named tokens by content, but a plain string never equals one that
+    // has flags: of the two the later one holds.
+    std::vector<Named> named;
+    const auto add = [&](const Named& candidate) {
+      for (size_t i = 0; i < placed; ++i) {
+        if (ordered[i].content == candidate.token.content) return;
+      }
+      for (const Named& other : named) {
+        if (other.token.content == candidate.token.content && other.plain == candidate.plain)
+          return;
+      }
+      named.push_back(candidate);
+      ordered.push_back(candidate.token);
+    };
     const std::pair<const char*, std::string*> roles[] = {{"bos_token", &out.start},
                                                           {"eos_token", &out.end},
                                                           {"unk_token", &out.unknown},
                                                           {"pad_token", &out.pad}};
-    std::vector<AddedToken> ordered;
-    for (auto& [place, token] : by_place_) ordered.push_back(std::move(token));
     for (const auto& [role, name] : roles) {
-      if (auto found = by_role_.find(role); found != by_role_.end()) *name = found->second.content;
-      const auto known = by_role_.find(role);
-      AddedToken token = known != by_role_.end() ? known->second : AddedToken{*name};
-      if (auto same = by_content_.find(token.content); same != by_content_.end()) {
-        token = same->second;
-      }
-      ordered.push_back(std::move(token));
+      const auto [known, is_default] = by_role_.try_emplace(role, Named{AddedToken{*name}, true});
+      *name = known->second.token.content;
+      add(known->second);
     }
-    for (const auto& [role, token] : by_role_) ordered.push_back(token);
-    for (AddedToken& token : extra_) ordered.push_back(std::move(token));
+    for (const auto& [role, token] : by_role_) add(token);
+    for (const Named& token : extra_) add(token);
 
-    int32_t next_id = static_cast<int32_t>(out.vocabulary.size());
+    auto next_id = static_cast<int32_t>(out.vocabulary.size());
     for (AddedToken& token : ordered) {
-      const bool seen = std::any_of(out.added.begin(), out.added.end(), [&](const AddedToken& t) {
+      const auto seen = std::find_if(out.added.begin(), out.added.end(), [&](const AddedToken& t) {
         return t.content == token.content;
       });
-      if (seen) continue;
+      if (seen != out.added.end()) {
+        token.id = seen->id;
+        *seen = std::move(token);
+        continue;
+      }
       const auto known = out.vocabulary.find(token.content);
       token.id = known != out.vocabulary.end() ? known->second : next_id++;
       out.added.push_back(std::move(token));
@@ -205,9 +220,13 @@ class TokenCollector {
   }
 
  private:
+  struct Named {
+    AddedToken token;
+    bool plain = true;  // written as a string, not as an object
+  };
   std::map<int64_t, AddedToken> by_place_;
-  std::map<std::string, AddedToken> by_content_, by_role_;
-  std::vector<AddedToken> extra_;
+  std::map<std::string, Named> by_role_;
+  std::vector<Named> extra_;
 };
 
 absl::Status CollectTokens(const std::string& dir, const std::optional<json>& tokenizer,
@@ -253,7 +272,7 @@ absl::Status CollectTokens(const std::string& dir, const std::optional<json>& to
       }
     }
   }
-  collector.Finish(out);
+  std::move(collector).Finish(out);
   return absl::OkStatus();
 }
 

@@ -1,5 +1,5 @@
 // The text cleaning of CLIP's tokenizer: what it normalises and where it cuts. Character classes
-// come from ICU.
+// come from ICU, so characters younger than its Unicode version (15 in Debian 12) count as symbols.
 #ifndef IMAGESEARCH_ENCODER_TEXT_UNICODE_H_
 #define IMAGESEARCH_ENCODER_TEXT_UNICODE_H_
 
