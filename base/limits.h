@@ -27,10 +27,11 @@ struct Limits {
   uint32_t max_id_bytes = 256;
   uint32_t max_metadata_bytes = 16'384;  // serialised google.protobuf.Struct
   uint32_t max_metadata_keys = 64;       // keys in all, nested ones included
+  uint32_t max_metadata_depth = 16;      // levels of nested structs and lists
   uint32_t max_filter_bytes = 8192;
   uint32_t max_filter_depth = 16;
   uint32_t max_filter_nodes = 256;
-  uint32_t max_filter_in = 1000;  // values of one `in` list
+  uint32_t max_filter_in = 1000;     // values of one `in` list
   uint32_t max_upsert_images = 256;  // images of one Upsert
   uint32_t max_search_batch = 100;   // requests of one SearchBatch
   uint32_t max_encode_inputs = 256;  // inputs of one Encode
