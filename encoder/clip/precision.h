@@ -1,0 +1,44 @@
+// Which arithmetic the towers run in, and on what device.
+#ifndef IMAGESEARCH_ENCODER_CLIP_PRECISION_H_
+#define IMAGESEARCH_ENCODER_CLIP_PRECISION_H_
+
+#include <c10/core/Device.h>
+#include <c10/core/ScalarType.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "encoder/clip/clip_encoder.h"
+#include "encoder/clip/transformer.h"
+
+namespace imagesearch::encoder {
+
+struct Backend {
+  Precision precision = Precision::kFp32;  // never kAuto
+  std::string reason;                      // why, for people
+  at::Device device = at::kCPU;
+  // Only LibTorch's own operators: what a self-test compares with.
+  bool plain = false;
+
+  // Of weights in LibTorch operators.
+  at::ScalarType type() const;
+};
+
+// What this machine can do of `wanted`. INVALID_ARGUMENT PRECISION_UNSUPPORTED when it can't.
+absl::StatusOr<Backend> ChooseBackend(Precision wanted);
+
+// "fp32", "bf16", "fp16", "int8".
+std::string PrecisionName(Precision precision);
+
+// Vectors of one class are comparable: fp32, bf16 and fp16 are one, int8 is another.
+std::string PrecisionClass(Precision precision);
+
+// The fastest implementation that the backend allows.
+std::unique_ptr<Transformer> MakeTransformer(const TransformerConfig& config,
+                                             const BlockSource& block, const Backend& backend);
+
+}  // namespace imagesearch::encoder
+
+#endif  // IMAGESEARCH_ENCODER_CLIP_PRECISION_H_
