@@ -8,7 +8,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/mutex.h"
+#include "base/shared_mutex.h"
 #include "index/filter/expression.h"
 #include "index/filter/geo_column.h"
 #include "index/filter/metadata.h"
@@ -99,7 +99,7 @@ SlotSet Combine(const FilterNode& node, std::vector<SlotSet> children) {
 }  // namespace
 
 struct FieldIndex::Impl {
-  mutable absl::Mutex mutex;
+  mutable SharedMutex mutex;
   absl::flat_hash_map<std::string, std::unique_ptr<Field>> fields ABSL_GUARDED_BY(mutex);
   StringDictionary ids ABSL_GUARDED_BY(mutex);
   Bitmap all ABSL_GUARDED_BY(mutex);
@@ -211,7 +211,7 @@ FieldIndex::FieldIndex() : impl_(std::make_unique<Impl>()) {}
 FieldIndex::~FieldIndex() = default;
 
 void FieldIndex::Add(uint32_t slot, absl::string_view id, const Struct& metadata) {
-  absl::MutexLock lock(&impl_->mutex);
+  WriterMutexLock lock(&impl_->mutex);
   impl_->all.add(slot);
   impl_->ids.Add(id, slot);
   ForEachField(metadata, [&](const std::string& key, const Value& value) {
@@ -223,7 +223,7 @@ void FieldIndex::Add(uint32_t slot, absl::string_view id, const Struct& metadata
 }
 
 void FieldIndex::Remove(uint32_t slot, absl::string_view id, const Struct& metadata) {
-  absl::MutexLock lock(&impl_->mutex);
+  WriterMutexLock lock(&impl_->mutex);
   if (!impl_->all.contains(slot)) return;
   impl_->all.remove(slot);
   impl_->ids.Remove(id, slot);
@@ -237,7 +237,7 @@ void FieldIndex::Remove(uint32_t slot, absl::string_view id, const Struct& metad
 }
 
 Bitmap FieldIndex::Evaluate(const Filter& filter) const {
-  absl::ReaderMutexLock lock(&impl_->mutex);
+  ReaderMutexLock lock(&impl_->mutex);
   if (filter.root() == nullptr) return impl_->all;
   SlotSet set = FoldFilter<SlotSet>(
       *filter.root(),
@@ -251,7 +251,7 @@ Bitmap FieldIndex::Evaluate(const Filter& filter) const {
 }
 
 uint64_t FieldIndex::memory_bytes() const {
-  absl::ReaderMutexLock lock(&impl_->mutex);
+  ReaderMutexLock lock(&impl_->mutex);
   uint64_t bytes = sizeof(Impl) + impl_->ids.memory_bytes() + impl_->all.getSizeInBytes(false);
   for (const auto& [key, field] : impl_->fields) {
     bytes += sizeof(Field) + 2 * key.size() + field->scalars.memory_bytes() +
