@@ -20,7 +20,7 @@
 #include "encoder/clip/config.h"
 #include "encoder/clip/fingerprint.h"
 #include "encoder/clip/image_tower.h"
-#include "encoder/clip/open_backend.h"
+#include "encoder/clip/open_plain.h"
 #include "encoder/clip/text_tower.h"
 #include "encoder/text/tokenizer.h"
 
@@ -204,8 +204,6 @@ void BuildTowers(const ClipConfig& config, Weights& weights, const Backend& back
   info.logit_scale = static_cast<float>(std::exp(logit_scale));
 }
 
-}  // namespace
-
 absl::StatusOr<std::unique_ptr<Encoder>> OpenWithBackend(const ClipOptions& options,
                                                          const Backend& backend) {
   // "models/x/" and "models/x/." are named x too.
@@ -267,6 +265,15 @@ absl::StatusOr<std::unique_ptr<Encoder>> OpenWithBackend(const ClipOptions& opti
                       ? options.threads
                       : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   return std::make_unique<ClipEncoder>(std::move(parts), std::move(towers));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Encoder>> OpenPlainClip(const ClipOptions& options) {
+  Backend backend;
+  backend.plain = true;
+  backend.reason = "the plain path";
+  return OpenWithBackend(options, backend);
 }
 
 absl::StatusOr<std::unique_ptr<Encoder>> OpenClip(const ClipOptions& options) {

@@ -11,7 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "encoder/clip/json_object.h"
-#include "encoder/clip/open_backend.h"
+#include "encoder/clip/open_plain.h"
 
 namespace imagesearch::encoder {
 namespace {
@@ -89,9 +89,7 @@ absl::StatusOr<std::vector<Case>> GoldenCases(const Encoder& encoder, const std:
 
 // Built-in inputs, expected to come out as the plain fp32 path gives them.
 absl::StatusOr<std::vector<Case>> PlainCases(const Encoder& encoder, const ClipOptions& options) {
-  Backend plain;
-  plain.plain = true;
-  absl::StatusOr<std::unique_ptr<Encoder>> reference = OpenWithBackend(options, plain);
+  absl::StatusOr<std::unique_ptr<Encoder>> reference = OpenPlainClip(options);
   if (!reference.ok()) return reference.status();
   std::vector<Case> cases;
   for (const int index : {0, 1})
@@ -103,9 +101,9 @@ absl::StatusOr<std::vector<Case>> PlainCases(const Encoder& encoder, const ClipO
     cases.push_back({absl::StrCat("text \"", text, "\""), *std::move(prepared), {}});
   }
   for (Case& one : cases) {
-    absl::StatusOr<Embedding> embedding = std::move((*reference)->Embed({&one.input})[0]);
-    if (!embedding.ok()) return embedding.status();
-    one.expected = std::move(embedding->values);
+    const std::vector<absl::StatusOr<Embedding>> embedded = (*reference)->Embed({&one.input});
+    if (!embedded[0].ok()) return embedded[0].status();
+    one.expected = embedded[0]->values;
   }
   return cases;
 }
