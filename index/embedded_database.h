@@ -8,6 +8,8 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "base/limits.h"
 #include "index/database.h"
 
 namespace rocksdb {
@@ -26,10 +28,15 @@ struct EmbeddedOptions {
   int min_indexed_rows = 1000;
   uint64_t max_memory_bytes = 0;  // for index state, all collections; 0: no bound
   absl::Duration snapshot_interval = absl::Minutes(5);
+  // Writes are refused (DISK_FULL) below this much free disk; 0: 5 % of the disk, at most 1 GiB.
+  uint64_t disk_reserve_bytes = 0;
+  Limits limits;
   // Progress of recovery, for logs and GetServerInfo; may be null.
   std::function<void(const std::string&)> on_progress;
   // A test's file system; null: the real one. Not owned.
   rocksdb::Env* env = nullptr;
+  // A test's clock, for expiry; null: the wall clock.
+  std::function<absl::Time()> clock;
 };
 
 // Opens or creates the data folder and recovers. UNAVAILABLE when another process holds it,

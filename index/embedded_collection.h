@@ -1,0 +1,66 @@
+// One collection of the embedded database: checks what comes in, then store and view do the work.
+#ifndef IMAGESEARCH_INDEX_EMBEDDED_COLLECTION_H_
+#define IMAGESEARCH_INDEX_EMBEDDED_COLLECTION_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "index/collection.h"
+#include "index/store/collection_state.h"
+#include "index/store/engine.h"
+#include "index/store/search.h"
+
+namespace imagesearch::index {
+
+class EmbeddedCollection : public Collection {
+ public:
+  EmbeddedCollection(std::shared_ptr<Engine> engine, std::shared_ptr<CollectionState> state)
+      : engine_(std::move(engine)), state_(std::move(state)) {}
+
+  const CollectionOptions& options() const override { return state_->options; }
+  CollectionInfo Info() const override;
+
+  absl::StatusOr<UpsertResult> Upsert(std::vector<UpsertItem> items,
+                                      const UpsertOptions& options) override;
+  absl::StatusOr<DeleteResult> Delete(absl::Span<const std::string> ids) override;
+  absl::StatusOr<DeleteResult> DeleteByFilter(const std::string& filter) override;
+
+  absl::StatusOr<SearchResult> Search(const Query& query) override;
+  std::vector<absl::StatusOr<SearchResult>> SearchBatch(absl::Span<const Query> queries) override;
+
+  absl::StatusOr<std::vector<std::optional<Record>>> Get(absl::Span<const std::string> ids,
+                                                         bool with_vector) override;
+  absl::StatusOr<CountResult> Count(const std::string& filter) override;
+  absl::StatusOr<ListPage> List(const ListOptions& options) override;
+
+  absl::Status Optimize() override;
+
+  // Deletes images that HideExpired hid; for the background sweep.
+  absl::Status SweepExpired();
+
+  const std::shared_ptr<CollectionState>& state() const { return state_; }
+
+ private:
+  struct PreparedQuery;
+
+  absl::Status CheckAlive() const;
+  absl::StatusOr<PreparedQuery> Prepare(const Query& query) const;
+  absl::StatusOr<SearchResult> Finish(const PreparedQuery& query, const View& view,
+                                      uint64_t version,
+                                      absl::Span<const Candidate> candidates) const;
+  absl::StatusOr<std::optional<records::Item>> ReadItem(const View& view,
+                                                        absl::string_view id) const;
+  Record MakeRecord(const View& view, absl::string_view id, records::Item item,
+                    bool with_vector) const;
+  absl::StatusOr<DeleteResult> DeleteIds(absl::Span<const std::string> ids, bool only_expired);
+
+  const std::shared_ptr<Engine> engine_;
+  const std::shared_ptr<CollectionState> state_;
+};
+
+}  // namespace imagesearch::index
+
+#endif  // IMAGESEARCH_INDEX_EMBEDDED_COLLECTION_H_

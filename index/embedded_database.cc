@@ -1,0 +1,288 @@
+// Opens the store, keeps the set of collections, and runs the work in the background.
+#include "index/embedded_database.h"
+
+#include <sys/statvfs.h>
+
+#include <algorithm>
+#include <exception>
+#include <map>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/mutex.h"
+#include "index/embedded_collection.h"
+#include "index/store/engine.h"
+#include "index/store/keys.h"
+#include "index/store/recovery.h"
+
+namespace imagesearch::index {
+namespace {
+
+constexpr size_t kMaxNameBytes = 64;
+
+absl::Status CheckRange(absl::string_view field, double value, double low, double high) {
+  if (value == 0 || (value >= low && value <= high)) return absl::OkStatus();
+  return InvalidArgument("BAD_INDEX", absl::StrCat(field, " is ", value, "; ", low, " to ", high,
+                                                   " are allowed, and 0 for the default"));
+}
+
+absl::Status CheckCollection(const CollectionOptions& options, const Limits& limits) {
+  const std::string& name = options.name;
+  auto allowed = [](char c) {
+    return absl::ascii_islower(c) || absl::ascii_isdigit(c) || c == '_' || c == '-';
+  };
+  if (name.empty() || name.size() > kMaxNameBytes ||
+      !std::all_of(name.begin(), name.end(), allowed) || name[0] == '_' || name[0] == '-') {
+    return InvalidArgument("BAD_NAME",
+                           absl::StrCat("a collection's name has 1 to ", kMaxNameBytes,
+                                        " of a-z, 0-9, _ and -, and starts with a letter or digit"));
+  }
+  if (options.dimension < 1 || options.dimension > static_cast<int>(limits.max_dimension)) {
+    return InvalidArgument("BAD_DIMENSION",
+                           absl::StrCat("the dimension is ", options.dimension, "; 1 to ",
+                                        limits.max_dimension, " are allowed"));
+  }
+  const IndexOptions& index = options.index;
+  for (absl::Status status :
+       {CheckRange("hnsw_m", index.hnsw_m, 4, 64),
+        CheckRange("hnsw_ef_construction", index.hnsw_ef_construction, 8, 2000),
+        CheckRange("hnsw_ef_search", index.hnsw_ef_search, 1, 10'000),
+        CheckRange("ivf_nlist", index.ivf_nlist, 1, 65'536),
+        CheckRange("ivf_nprobe", index.ivf_nprobe, 1,
+                   index.ivf_nlist > 0 ? index.ivf_nlist : 65'536),
+        CheckRange("target_recall", index.target_recall, 1e-6, 1)}) {
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status NoSuchCollection(const std::string& name) {
+  return Error(absl::StatusCode::kNotFound, "NO_SUCH_COLLECTION",
+               absl::StrCat("no collection '", name, "'"));
+}
+
+uint64_t DefaultReserve(const std::string& data_dir) {
+  struct statvfs disk {};
+  if (statvfs(data_dir.c_str(), &disk) != 0) return 0;
+  return std::min<uint64_t>(uint64_t{disk.f_blocks} * disk.f_frsize / 20, uint64_t{1} << 30);
+}
+
+class EmbeddedDatabase : public Database {
+ public:
+  explicit EmbeddedDatabase(EmbeddedOptions options)
+      : engine_(std::make_shared<Engine>(std::move(options))) {}
+  ~EmbeddedDatabase() override { Close(absl::InfinitePast()).IgnoreError(); }
+
+  absl::Status Open();
+
+  absl::StatusOr<uint64_t> CreateCollection(const CollectionOptions& options) override;
+  absl::StatusOr<std::shared_ptr<Collection>> GetCollection(const std::string& name) override;
+  std::vector<std::shared_ptr<Collection>> ListCollections() override;
+  absl::StatusOr<uint64_t> DeleteCollection(const std::string& name) override;
+
+  uint64_t version() const override { return engine_->commit->version(); }
+  absl::Status WaitForVersion(uint64_t version, absl::Time deadline) override {
+    return engine_->commit->WaitForVersion(version, deadline);
+  }
+  const std::string& instance_id() const override { return instance_id_; }
+  absl::Status WriteHealth() const override;
+  absl::Status Close(absl::Time snapshot_deadline) override;
+
+ private:
+  std::shared_ptr<EmbeddedCollection> Find(const std::string& name) const;
+  void Work();
+
+  const std::shared_ptr<Engine> engine_;
+  std::string instance_id_;  // constant after Open
+
+  mutable Mutex mutex_;
+  CondVar stop_changed_;
+  bool stop_ ABSL_GUARDED_BY(mutex_) = false;
+  std::map<std::string, std::shared_ptr<EmbeddedCollection>> collections_ ABSL_GUARDED_BY(mutex_);
+  std::thread worker_;
+};
+
+absl::Status EmbeddedDatabase::Open() {
+  StoreOptions store_options;
+  store_options.data_dir = engine_->options.data_dir;
+  store_options.env =
+      engine_->options.env != nullptr ? engine_->options.env : rocksdb::Env::Default();
+  auto progress = [&](const std::string& what) {
+    if (engine_->options.on_progress) engine_->options.on_progress(what);
+  };
+  progress("opening the store");
+  // The reserve is measured on the folder, or on its parent while it does not exist.
+  store_options.disk_reserve_bytes = engine_->options.disk_reserve_bytes;
+  if (store_options.disk_reserve_bytes == 0) {
+    const std::string& path = store_options.data_dir;
+    store_options.disk_reserve_bytes = std::max(
+        DefaultReserve(path), DefaultReserve(path.substr(0, std::max<size_t>(path.rfind('/'), 1))));
+  }
+  auto store = RocksStore::Open(store_options);
+  if (!store.ok()) return store.status();
+  engine_->store = *std::move(store);
+  engine_->commit = std::make_unique<GroupCommit>(engine_->store.get());
+  instance_id_ = engine_->store->instance_id();
+  auto records = ReadCollectionRecords(*engine_->store);
+  if (!records.ok()) return records.status();
+  for (const records::CollectionRecord& record : *records) {
+    progress(absl::StrCat("loading collection '", record.name(), "'"));
+    auto state = LoadCollection(engine_.get(), record);
+    if (!state.ok()) return state.status();
+    MutexLock lock(&mutex_);
+    collections_[record.name()] = std::make_shared<EmbeddedCollection>(engine_, *std::move(state));
+  }
+  worker_ = std::thread([this] { Work(); });
+  return absl::OkStatus();
+}
+
+std::shared_ptr<EmbeddedCollection> EmbeddedDatabase::Find(const std::string& name) const {
+  MutexLock lock(&mutex_);
+  auto found = collections_.find(name);
+  return found == collections_.end() ? nullptr : found->second;
+}
+
+absl::StatusOr<uint64_t> EmbeddedDatabase::CreateCollection(const CollectionOptions& options) {
+  absl::Status valid = CheckCollection(options, engine_->options.limits);
+  if (!valid.ok()) return valid;
+  Gate::Pass pass(&engine_->gate);
+  if (!pass.status().ok()) return pass.status();
+  uint64_t version = 0;
+  auto stage = [&](WriteGroup* group) -> absl::Status {
+    if (Find(options.name) != nullptr) {
+      return Error(absl::StatusCode::kAlreadyExists, "ALREADY_EXISTS",
+                   absl::StrCat("collection '", options.name, "' exists"));
+    }
+    std::string value;
+    absl::Status read = engine_->store->Get(Family::kDefault, kNextCollectionKey, nullptr, &value);
+    if (!read.ok() && !absl::IsNotFound(read)) return read;
+    const uint32_t id = read.ok() ? ReadBigEndian<uint32_t>(value) : 1;
+    records::Change change;
+    change.set_kind(records::Change::CREATE_COLLECTION);
+    change.set_collection(id);
+    auto fill = [&](rocksdb::WriteBatch* batch, uint64_t at) {
+      rocksdb::ColumnFamilyHandle* meta = engine_->store->handle(Family::kDefault);
+      records::CollectionRecord record = RecordOf(id, options);
+      record.set_created_version(at);
+      batch->Put(meta, TaggedKey(kCollectionTag, id), record.SerializeAsString());
+      records::CollectionCounters counters;
+      counters.set_version(at);
+      batch->Put(meta, TaggedKey(kCountersTag, id), counters.SerializeAsString());
+      batch->Put(meta, kNextCollectionKey, CollectionPrefix(id + 1));
+    };
+    auto state = std::make_shared<CollectionState>(id, options);
+    version = group->next_version();
+    group->StageRecord(change, fill, [this, state, at = version] {
+      state->FinishLoad(at, engine_->store->Snapshot());
+      MutexLock lock(&mutex_);
+      collections_[state->options.name] = std::make_shared<EmbeddedCollection>(engine_, state);
+    });
+    return absl::OkStatus();
+  };
+  absl::Status status = engine_->commit->Run(stage, /*exclusive=*/true);
+  if (!status.ok()) return status;
+  return version;
+}
+
+absl::StatusOr<uint64_t> EmbeddedDatabase::DeleteCollection(const std::string& name) {
+  Gate::Pass pass(&engine_->gate);
+  if (!pass.status().ok()) return pass.status();
+  uint64_t version = 0;
+  auto stage = [&](WriteGroup* group) -> absl::Status {
+    const std::shared_ptr<EmbeddedCollection> collection = Find(name);
+    if (collection == nullptr) return NoSuchCollection(name);
+    const uint32_t id = collection->state()->id;
+    records::Change change;
+    change.set_kind(records::Change::DELETE_COLLECTION);
+    change.set_collection(id);
+    auto fill = [&](rocksdb::WriteBatch* batch, uint64_t) {
+      rocksdb::ColumnFamilyHandle* meta = engine_->store->handle(Family::kDefault);
+      batch->Delete(meta, TaggedKey(kCollectionTag, id));
+      batch->Delete(meta, TaggedKey(kCountersTag, id));
+      for (Family family :
+           {Family::kItems, Family::kVectors, Family::kOriginals, Family::kFields}) {
+        batch->DeleteRange(engine_->store->handle(family), CollectionPrefix(id),
+                           CollectionPrefix(id + 1));
+      }
+    };
+    version = group->StageRecord(change, fill, [this, collection, name] {
+      collection->state()->deleted.store(true);
+      MutexLock lock(&mutex_);
+      collections_.erase(name);
+    });
+    return absl::OkStatus();
+  };
+  absl::Status status = engine_->commit->Run(stage, /*exclusive=*/true);
+  if (!status.ok()) return status;
+  return version;
+}
+
+absl::StatusOr<std::shared_ptr<Collection>> EmbeddedDatabase::GetCollection(
+    const std::string& name) {
+  std::shared_ptr<EmbeddedCollection> collection = Find(name);
+  if (collection == nullptr) return NoSuchCollection(name);
+  return std::shared_ptr<Collection>(std::move(collection));
+}
+
+std::vector<std::shared_ptr<Collection>> EmbeddedDatabase::ListCollections() {
+  MutexLock lock(&mutex_);
+  std::vector<std::shared_ptr<Collection>> all;
+  for (const auto& [name, collection] : collections_) all.push_back(collection);
+  return all;
+}
+
+absl::Status EmbeddedDatabase::WriteHealth() const {
+  Gate::Pass pass(&engine_->gate);
+  return pass.status().ok() ? engine_->store->health() : pass.status();
+}
+
+// Reclaims expired images, once a second.
+void EmbeddedDatabase::Work() {
+  while (true) {
+    std::vector<std::shared_ptr<EmbeddedCollection>> collections;
+    {
+      MutexLock lock(&mutex_);
+      if (!stop_) {
+        stop_changed_.WaitUntil(&mutex_, CondVar::Clock::now() + std::chrono::seconds(1));
+      }
+      if (stop_) return;
+      for (const auto& [name, collection] : collections_) collections.push_back(collection);
+    }
+    for (const std::shared_ptr<EmbeddedCollection>& collection : collections) {
+      collection->state()->HideExpired(engine_->NowMicros());
+      // A failed write shows in WriteHealth, and the ids wait for the next round.
+      collection->SweepExpired().IgnoreError();
+    }
+  }
+}
+
+absl::Status EmbeddedDatabase::Close(absl::Time snapshot_deadline) {
+  {
+    MutexLock lock(&mutex_);
+    stop_ = true;
+    stop_changed_.SignalAll();
+  }
+  if (worker_.joinable()) worker_.join();
+  if (!engine_->gate.Close() || engine_->store == nullptr) return absl::OkStatus();
+  {
+    // Views hold RocksDB snapshots, which must go before the store does.
+    MutexLock lock(&mutex_);
+    for (const auto& [name, collection] : collections_) collection->state()->Clear();
+    collections_.clear();
+  }
+  return engine_->store->Close();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Database>> OpenEmbedded(const EmbeddedOptions& options) {
+  auto database = std::make_unique<EmbeddedDatabase>(options);
+  absl::Status status = database->Open();
+  if (!status.ok()) return status;
+  return std::unique_ptr<Database>(std::move(database));
+}
+
+}  // namespace imagesearch::index

@@ -1,0 +1,263 @@
+#include "index/store/collection_state.h"
+
+#include <algorithm>
+#include <iterator>
+#include <limits>
+
+namespace imagesearch::index {
+namespace {
+constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
+}  // namespace
+
+CollectionState::CollectionState(uint32_t id, CollectionOptions options)
+    : id(id), options(std::move(options)), next_expiry_(kNever) {
+  view_ = std::make_shared<View>();
+}
+
+void CollectionState::LoadItem(uint32_t slot, absl::string_view id,
+                               const google::protobuf::Struct& metadata, int64_t expire_micros) {
+  MutexLock lock(&apply_mutex_);
+  fields_.Add(slot, id, metadata);
+  SetExpiry(slot, expire_micros);
+}
+
+void CollectionState::LoadSegment(std::shared_ptr<const Segment> segment, const Bitmap& live) {
+  MutexLock lock(&apply_mutex_);
+  if (loading_ == nullptr) loading_ = std::make_shared<View>();
+  const uint32_t rows = segment->rows();
+  loading_->segments.push_back({segment, nullptr, rows});
+  loading_->live += rows;
+  for (uint32_t row = 0; row < rows; ++row) {
+    if (!live.contains(segment->slot(row))) Kill(loading_.get(), segment->slot(row));
+  }
+}
+
+void CollectionState::LoadTailRow(uint32_t slot, absl::string_view id,
+                                  const std::vector<float>& vector) {
+  MutexLock lock(&apply_mutex_);
+  if (loading_ == nullptr) loading_ = std::make_shared<View>();
+  Append(loading_.get(), slot, id, vector);
+}
+
+void CollectionState::FinishLoad(uint64_t version, StoreSnapshot snapshot) {
+  MutexLock lock(&apply_mutex_);
+  if (loading_ == nullptr) loading_ = std::make_shared<View>();
+  loading_->version = version;
+  loading_->snapshot = std::move(snapshot);
+  Publish(std::move(loading_));
+  loading_ = nullptr;
+}
+
+std::shared_ptr<const View> CollectionState::view() const {
+  MutexLock lock(&view_mutex_);
+  return view_;
+}
+
+CollectionState::Reading CollectionState::Evaluate(
+    const std::vector<const Filter*>& filters) const {
+  Reading reading;
+  reading.view = view();
+  for (const Filter* filter : filters) {
+    reading.allowed.push_back(
+        filter->matches_all() ? nullptr : std::make_shared<SlotSet>(fields_.Evaluate(*filter)));
+  }
+  return reading;
+}
+
+CollectionState::Reading CollectionState::Read(const std::vector<const Filter*>& filters) const {
+  const bool any = std::any_of(filters.begin(), filters.end(),
+                               [](const Filter* filter) { return !filter->matches_all(); });
+  if (!any) return Evaluate(filters);
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    const uint64_t before = change_sequence_.load();
+    if (before % 2 != 0) continue;
+    Reading reading = Evaluate(filters);
+    if (change_sequence_.load() == before) return reading;
+  }
+  MutexLock lock(&apply_mutex_);
+  return Evaluate(filters);
+}
+
+void CollectionState::Publish(std::shared_ptr<const View> view) {
+  MutexLock lock(&view_mutex_);
+  view_.swap(view);
+}
+
+void CollectionState::Apply(std::vector<MemoryChange> changes, uint64_t version,
+                            StoreSnapshot snapshot) {
+  MutexLock lock(&apply_mutex_);
+  change_sequence_.fetch_add(1);
+  auto next = std::make_shared<View>(*view());
+  for (MemoryChange& change : changes) {
+    if (change.removed_slot) {
+      fields_.Remove(*change.removed_slot, change.id, change.old_metadata);
+      Kill(next.get(), *change.removed_slot);
+      SetExpiry(*change.removed_slot, 0);
+    }
+    if (change.updated_slot) {
+      fields_.Remove(*change.updated_slot, change.id, change.old_metadata);
+      fields_.Add(*change.updated_slot, change.id, change.metadata);
+      SetExpiry(*change.updated_slot, change.expire_micros);
+    }
+    if (change.added_slot) {
+      fields_.Add(*change.added_slot, change.id, change.metadata);
+      Append(next.get(), *change.added_slot, change.id, change.vector);
+      SetExpiry(*change.added_slot, change.expire_micros);
+    }
+  }
+  next->version = version;
+  next->snapshot = std::move(snapshot);
+  Publish(std::move(next));
+  change_sequence_.fetch_add(1);
+}
+
+bool CollectionState::Kill(View* view, uint32_t slot) {
+  auto segment = std::upper_bound(
+      view->segments.begin(), view->segments.end(), slot,
+      [](uint32_t s, const SegmentPart& part) { return s < part.segment->end_slot(); });
+  if (segment != view->segments.end()) {
+    std::optional<uint32_t> row = segment->segment->RowOfSlot(slot);
+    if (!row || !segment->IsAlive(*row)) return false;
+    // A bitmap that this batch copied already has one owner: this view.
+    std::shared_ptr<std::vector<uint64_t>> alive;
+    if (segment->alive == nullptr) {
+      alive = std::make_shared<std::vector<uint64_t>>((segment->segment->rows() + 63) / 64,
+                                                      ~uint64_t{0});
+      if (uint32_t rest = segment->segment->rows() % 64) {
+        alive->back() = (uint64_t{1} << rest) - 1;
+      }
+    } else if (segment->alive.use_count() == 1) {
+      alive = std::const_pointer_cast<std::vector<uint64_t>>(segment->alive);
+    } else {
+      alive = std::make_shared<std::vector<uint64_t>>(*segment->alive);
+    }
+    (*alive)[*row >> 6] &= ~(uint64_t{1} << (*row & 63));
+    segment->alive = std::move(alive);
+    --segment->live;
+    --view->live;
+    return true;
+  }
+  auto part = std::upper_bound(view->tail.begin(), view->tail.end(), slot,
+                               [](uint32_t s, const TailPart& p) { return s < p.chunk->slots[0]; });
+  if (part == view->tail.begin()) return false;
+  --part;
+  const uint32_t* begin = part->chunk->slots.data();
+  const uint32_t* at = std::lower_bound(begin, begin + part->rows, slot);
+  if (at == begin + part->rows || *at != slot) return false;
+  const auto row = static_cast<uint32_t>(at - begin);
+  if (!part->IsAlive(row)) return false;
+  part->alive[row >> 6] &= ~(uint64_t{1} << (row & 63));
+  --view->live;
+  return true;
+}
+
+void CollectionState::Append(View* view, uint32_t slot, absl::string_view id,
+                             const std::vector<float>& vector) {
+  if (open_chunk_ == nullptr || view->tail.empty() || view->tail.back().chunk != open_chunk_ ||
+      view->tail.back().rows == TailChunk::kRows) {
+    open_chunk_ = std::make_shared<TailChunk>(options.dimension);
+    view->tail.push_back({open_chunk_, 0, {}});
+  }
+  TailPart& part = view->tail.back();
+  std::copy(vector.begin(), vector.end(),
+            open_chunk_->vectors.get() + size_t{part.rows} * options.dimension);
+  open_chunk_->slots[part.rows] = slot;
+  open_chunk_->ids[part.rows] = std::string(id);
+  part.alive[part.rows >> 6] |= uint64_t{1} << (part.rows & 63);
+  ++part.rows;
+  ++view->live;
+}
+
+void CollectionState::SetExpiry(uint32_t slot, int64_t expire_micros) {
+  auto known = expiry_of_slot_.find(slot);
+  if (known != expiry_of_slot_.end()) {
+    expiries_.erase({known->second, slot});
+    expiry_of_slot_.erase(known);
+  }
+  if (expire_micros != 0) {
+    expiries_.insert({expire_micros, slot});
+    expiry_of_slot_[slot] = expire_micros;
+  }
+  next_expiry_.store(expiries_.empty() ? kNever : expiries_.begin()->first);
+}
+
+void CollectionState::HideExpired(int64_t now_micros) {
+  if (now_micros < next_expiry_.load()) return;
+  MutexLock lock(&apply_mutex_);
+  auto next = std::make_shared<View>(*view());
+  while (!expiries_.empty() && expiries_.begin()->first <= now_micros) {
+    const uint32_t slot = expiries_.begin()->second;
+    // The field index keeps the slot until the image is deleted: a dead row is masked anyway.
+    if (Kill(next.get(), slot)) expired_.emplace_back(next->Find(slot)->id);
+    SetExpiry(slot, 0);
+  }
+  Publish(std::move(next));
+}
+
+std::vector<std::string> CollectionState::TakeExpired() {
+  MutexLock lock(&apply_mutex_);
+  return std::exchange(expired_, {});
+}
+
+void CollectionState::ReturnExpired(std::vector<std::string> ids) {
+  MutexLock lock(&apply_mutex_);
+  expired_.insert(expired_.end(), std::make_move_iterator(ids.begin()),
+                  std::make_move_iterator(ids.end()));
+}
+
+void CollectionState::SealTail() {
+  MutexLock lock(&apply_mutex_);
+  open_chunk_ = nullptr;
+}
+
+void CollectionState::InstallSegments(std::vector<std::shared_ptr<const Segment>> segments,
+                                      uint32_t end_slot) {
+  // A dead row of the new segments is one whose slot is not alive in the current view; the view
+  // only loses slots below end_slot, so most are found dead or alive without the lock, and those
+  // that die meanwhile are found again under it.
+  MutexLock lock(&apply_mutex_);
+  const std::shared_ptr<const View> old = view();
+  auto next = std::make_shared<View>();
+  next->version = old->version;
+  next->snapshot = old->snapshot;
+  for (std::shared_ptr<const Segment>& segment : segments) {
+    const uint32_t rows = segment->rows();
+    next->segments.push_back({segment, nullptr, rows});
+    next->live += rows;
+    for (uint32_t row = 0; row < rows; ++row) {
+      std::optional<RowRef> current = old->Find(segment->slot(row));
+      if (!current || !current->alive) Kill(next.get(), segment->slot(row));
+    }
+  }
+  for (const SegmentPart& part : old->segments) {
+    if (part.segment->first_slot() < end_slot) continue;
+    next->segments.push_back(part);
+    next->live += part.live;
+  }
+  for (const TailPart& part : old->tail) {
+    if (part.rows == 0 || part.chunk->slots[part.rows - 1] < end_slot) continue;
+    next->tail.push_back(part);
+    for (uint64_t word : part.alive) next->live += static_cast<uint64_t>(__builtin_popcountll(word));
+  }
+  Publish(std::move(next));
+}
+
+void CollectionState::Clear() {
+  MutexLock lock(&apply_mutex_);
+  open_chunk_ = nullptr;
+  Publish(std::make_shared<View>());
+}
+
+uint64_t CollectionState::memory_bytes() const {
+  const std::shared_ptr<const View> now = view();
+  uint64_t bytes = fields_.memory_bytes();
+  for (const SegmentPart& part : now->segments) {
+    bytes += part.segment->index().memory_bytes();
+    if (part.alive != nullptr) bytes += part.alive->size() * sizeof(uint64_t);
+  }
+  const uint64_t chunk_bytes =
+      sizeof(TailChunk) + uint64_t{TailChunk::kRows} * options.dimension * sizeof(float);
+  return bytes + now->tail.size() * chunk_bytes;
+}
+
+}  // namespace imagesearch::index

@@ -1,0 +1,119 @@
+// What one collection holds in memory: the view that searches read, the field index that filters
+// read, and when images expire. All of it is derived from the store.
+#ifndef IMAGESEARCH_INDEX_STORE_COLLECTION_STATE_H_
+#define IMAGESEARCH_INDEX_STORE_COLLECTION_STATE_H_
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/types/span.h"
+#include "base/mutex.h"
+#include "index/filter/field_index.h"
+#include "index/filter/filter.h"
+#include "index/store/slot_set.h"
+#include "index/store/view.h"
+
+namespace imagesearch::index {
+
+// What one written image changes in memory. Replaced or deleted: `removed_slot`; written with a
+// vector: `added_slot`; metadata only: `updated_slot`.
+struct MemoryChange {
+  std::string id;
+  std::optional<uint32_t> removed_slot;
+  std::optional<uint32_t> added_slot;
+  std::optional<uint32_t> updated_slot;
+  std::vector<float> vector;               // of the added slot, length 1
+  google::protobuf::Struct old_metadata;   // of the removed or updated slot
+  google::protobuf::Struct metadata;       // of the added or updated slot
+  int64_t expire_micros = 0;               // of the added or updated slot; 0: never
+};
+
+// Thread-safe. Apply, InstallSegments and SealTail are each called by one thread at a time.
+class CollectionState {
+ public:
+  CollectionState(uint32_t id, CollectionOptions options);
+
+  const uint32_t id;
+  const CollectionOptions options;
+
+  // Loading, before the state is shared: items in any order, segments by slot, then the rows behind
+  // them by slot, then FinishLoad.
+  void LoadItem(uint32_t slot, absl::string_view id, const google::protobuf::Struct& metadata,
+                int64_t expire_micros);
+  // Rows whose slot is not in `live` are dead.
+  void LoadSegment(std::shared_ptr<const Segment> segment, const Bitmap& live);
+  void LoadTailRow(uint32_t slot, absl::string_view id, const std::vector<float>& vector);
+  void FinishLoad(uint64_t version, StoreSnapshot snapshot);
+
+  std::shared_ptr<const View> view() const;
+
+  // A view with the slots that match each filter in it (null: all). They belong together: a batch
+  // is in all of them or in none.
+  struct Reading {
+    std::shared_ptr<const View> view;
+    std::vector<std::shared_ptr<const SlotSet>> allowed;  // one for each filter
+  };
+  Reading Read(const std::vector<const Filter*>& filters) const;
+
+  // Makes a durable batch visible, as a whole. `snapshot` holds the records of `version`.
+  void Apply(std::vector<MemoryChange> changes, uint64_t version, StoreSnapshot snapshot);
+
+  // Images whose time has come are gone from the next view on. Cheap when there are none.
+  void HideExpired(int64_t now_micros);
+  // Ids hidden by HideExpired and not yet reported here: for the sweeper, which deletes them.
+  std::vector<std::string> TakeExpired();
+  // Those that could not be deleted yet.
+  void ReturnExpired(std::vector<std::string> ids);
+
+  // Replaces the parts that stand for the slots below `end_slot`. Rows whose image died meanwhile
+  // are dead in the new view too. Both ends of the range are ends of parts.
+  void InstallSegments(std::vector<std::shared_ptr<const Segment>> segments, uint32_t end_slot);
+  // Ends the current tail chunk, so that what is written from now on can stay when a segment takes
+  // the place of what was there before.
+  void SealTail();
+
+  // Lets go of everything, so that the store can be closed.
+  void Clear();
+
+  // Memory of vectors, graphs and field index, about.
+  uint64_t memory_bytes() const;
+
+  // Set once, when the collection is deleted: every later call answers NOT_FOUND.
+  std::atomic<bool> deleted{false};
+
+ private:
+  Reading Evaluate(const std::vector<const Filter*>& filters) const;
+  bool Kill(View* view, uint32_t slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(apply_mutex_);
+  void Append(View* view, uint32_t slot, absl::string_view id, const std::vector<float>& vector)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(apply_mutex_);
+  void SetExpiry(uint32_t slot, int64_t expire_micros) ABSL_EXCLUSIVE_LOCKS_REQUIRED(apply_mutex_);
+  void Publish(std::shared_ptr<const View> view) ABSL_EXCLUSIVE_LOCKS_REQUIRED(apply_mutex_);
+
+  FieldIndex fields_;
+
+  // Held while the state changes; readers take it only where a filter met a change three times.
+  mutable Mutex apply_mutex_ ABSL_ACQUIRED_BEFORE(view_mutex_);
+  std::shared_ptr<View> loading_ ABSL_GUARDED_BY(apply_mutex_);  // null once loaded
+  std::shared_ptr<TailChunk> open_chunk_ ABSL_GUARDED_BY(apply_mutex_);
+  std::set<std::pair<int64_t, uint32_t>> expiries_ ABSL_GUARDED_BY(apply_mutex_);  // time, slot
+  absl::flat_hash_map<uint32_t, int64_t> expiry_of_slot_ ABSL_GUARDED_BY(apply_mutex_);
+  std::vector<std::string> expired_ ABSL_GUARDED_BY(apply_mutex_);
+  // Odd while the field index and the view change.
+  std::atomic<uint64_t> change_sequence_{0};
+  std::atomic<int64_t> next_expiry_;
+
+  mutable Mutex view_mutex_;  // held for a pointer copy only
+  std::shared_ptr<const View> view_ ABSL_GUARDED_BY(view_mutex_);
+};
+
+}  // namespace imagesearch::index
+
+#endif  // IMAGESEARCH_INDEX_STORE_COLLECTION_STATE_H_

@@ -1,0 +1,39 @@
+// What the collections of one embedded database share: the store, its one writer, the clock.
+#ifndef IMAGESEARCH_INDEX_STORE_ENGINE_H_
+#define IMAGESEARCH_INDEX_STORE_ENGINE_H_
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "index/embedded_database.h"
+#include "index/store/gate.h"
+#include "index/store/group_commit.h"
+#include "index/store/rocks_store.h"
+
+namespace imagesearch::index {
+
+struct Engine {
+  explicit Engine(EmbeddedOptions options) : options(std::move(options)) {}
+
+  // Microseconds since 1970, never going back: an image that has expired stays expired when the
+  // wall clock is set back.
+  int64_t NowMicros() {
+    const absl::Time now = options.clock ? options.clock() : absl::Now();
+    const int64_t micros = absl::ToUnixMicros(now);
+    int64_t latest = latest_micros.load();
+    while (micros > latest && !latest_micros.compare_exchange_weak(latest, micros)) {
+    }
+    return std::max(micros, latest);
+  }
+
+  const EmbeddedOptions options;
+  Gate gate;  // a call holds a Pass while it uses the members below
+  std::unique_ptr<RocksStore> store;
+  std::unique_ptr<GroupCommit> commit;
+  std::atomic<int64_t> latest_micros{0};
+};
+
+}  // namespace imagesearch::index
+
+#endif  // IMAGESEARCH_INDEX_STORE_ENGINE_H_

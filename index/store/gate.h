@@ -1,0 +1,81 @@
+// Lets calls through while the store is open; holds them while it is opened anew; refuses them
+// once it is closed.
+#ifndef IMAGESEARCH_INDEX_STORE_GATE_H_
+#define IMAGESEARCH_INDEX_STORE_GATE_H_
+
+#include <cstdint>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "base/error.h"
+#include "base/mutex.h"
+
+namespace imagesearch::index {
+
+// Thread-safe.
+class Gate {
+ public:
+  // A call that is inside, for as long as the pass lives.
+  class Pass {
+   public:
+    explicit Pass(Gate* gate) : gate_(gate), inside_(gate->Enter()) {}
+    ~Pass() {
+      if (inside_) gate_->Leave();
+    }
+    Pass(const Pass&) = delete;
+    Pass& operator=(const Pass&) = delete;
+    // UNAVAILABLE CLOSED once the database is closed.
+    absl::Status status() const {
+      if (inside_) return absl::OkStatus();
+      return Error(absl::StatusCode::kUnavailable, "CLOSED", "the database is closed");
+    }
+
+   private:
+    Gate* const gate_;
+    const bool inside_;
+  };
+
+  // Waits until nobody is inside and keeps new calls waiting, until Open or Close.
+  void Pause() {
+    MutexLock lock(&mutex_);
+    paused_ = true;
+    while (inside_ > 0) changed_.Wait(&mutex_);
+  }
+  void Open() {
+    MutexLock lock(&mutex_);
+    paused_ = false;
+    changed_.SignalAll();
+  }
+  // Waits until nobody is inside and refuses from now on. False when it was closed already.
+  bool Close() {
+    MutexLock lock(&mutex_);
+    const bool was_closed = std::exchange(closed_, true);
+    changed_.SignalAll();
+    while (inside_ > 0) changed_.Wait(&mutex_);
+    return !was_closed;
+  }
+
+ private:
+  bool Enter() {
+    MutexLock lock(&mutex_);
+    while (paused_ && !closed_) changed_.Wait(&mutex_);
+    if (closed_) return false;
+    ++inside_;
+    return true;
+  }
+  void Leave() {
+    MutexLock lock(&mutex_);
+    if (--inside_ == 0) changed_.SignalAll();
+  }
+
+  Mutex mutex_;
+  CondVar changed_;
+  int64_t inside_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool paused_ ABSL_GUARDED_BY(mutex_) = false;
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace imagesearch::index
+
+#endif  // IMAGESEARCH_INDEX_STORE_GATE_H_

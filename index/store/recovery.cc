@@ -1,0 +1,142 @@
+#include "index/store/recovery.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "index/store/keys.h"
+#include "index/store/vector_value.h"
+
+namespace imagesearch::index {
+namespace {
+
+absl::Status Damaged(const CollectionState& state, absl::string_view what) {
+  return Error(absl::StatusCode::kDataLoss, "STORE_CORRUPT",
+               absl::StrCat("collection '", state.options.name, "': ", what));
+}
+
+// Fills field index and expiry; returns the slots in use.
+absl::StatusOr<Bitmap> LoadItems(Engine* engine, const StoreSnapshot& snapshot,
+                                 CollectionState* state) {
+  Bitmap live;
+  RocksStore::Range range =
+      engine->store->Scan(Family::kItems, CollectionPrefix(state->id),
+                          CollectionPrefix(state->id + 1), snapshot, /*sequential=*/true);
+  records::Item item;
+  uint64_t count = 0;
+  for (; range.Valid(); range.Next()) {
+    const absl::string_view id = range.key().substr(sizeof(uint32_t));
+    if (!item.ParseFromArray(range.value().data(), static_cast<int>(range.value().size()))) {
+      return Damaged(*state, absl::StrCat("the record of image '", id, "' is unreadable"));
+    }
+    if (!live.addChecked(item.slot())) {
+      return Damaged(*state, absl::StrCat("slot ", item.slot(), " is taken twice"));
+    }
+    state->LoadItem(item.slot(), id, item.metadata(), item.expire_unix_micros());
+    if (++count % 100'000 == 0 && engine->options.on_progress) {
+      engine->options.on_progress(
+          absl::StrCat("collection '", state->options.name, "': read ", count, " records"));
+    }
+  }
+  absl::Status status = range.status();
+  if (!status.ok()) return status;
+  return live;
+}
+
+absl::Status LoadTail(Engine* engine, const StoreSnapshot& snapshot, const Bitmap& live,
+                      uint32_t first_slot, CollectionState* state) {
+  RocksStore::Range range =
+      engine->store->Scan(Family::kVectors, VectorKey(state->id, first_slot),
+                          CollectionPrefix(state->id + 1), snapshot, /*sequential=*/true);
+  std::vector<float> vector;
+  for (; range.Valid(); range.Next()) {
+    const uint32_t slot = ReadBigEndian<uint32_t>(range.key().substr(sizeof(uint32_t)));
+    absl::string_view id;
+    if (!DecodeVectorValue(range.value(), state->options.dimension, &id, &vector)) {
+      return Damaged(*state, absl::StrCat("the vector of slot ", slot, " is unreadable"));
+    }
+    if (!live.contains(slot)) {
+      return Damaged(*state, absl::StrCat("slot ", slot, " has a vector but no record"));
+    }
+    state->LoadTailRow(slot, id, vector);
+  }
+  return range.status();
+}
+
+}  // namespace
+
+CollectionOptions OptionsOf(const records::CollectionRecord& record) {
+  CollectionOptions options;
+  options.name = record.name();
+  options.dimension = record.dimension();
+  options.model_id = record.model_id();
+  options.model_fingerprint = record.model_fingerprint();
+  options.index.kind = static_cast<IndexKind>(record.index().kind());
+  options.index.hnsw_m = record.index().hnsw_m();
+  options.index.hnsw_ef_construction = record.index().hnsw_ef_construction();
+  options.index.hnsw_ef_search = record.index().hnsw_ef_search();
+  options.index.ivf_nlist = record.index().ivf_nlist();
+  options.index.ivf_nprobe = record.index().ivf_nprobe();
+  options.index.target_recall = record.index().target_recall();
+  return options;
+}
+
+records::CollectionRecord RecordOf(uint32_t id, const CollectionOptions& options) {
+  records::CollectionRecord record;
+  record.set_id(id);
+  record.set_name(options.name);
+  record.set_dimension(options.dimension);
+  record.set_model_id(options.model_id);
+  record.set_model_fingerprint(options.model_fingerprint);
+  records::IndexSpec* index = record.mutable_index();
+  index->set_kind(static_cast<uint32_t>(options.index.kind));
+  index->set_hnsw_m(options.index.hnsw_m);
+  index->set_hnsw_ef_construction(options.index.hnsw_ef_construction);
+  index->set_hnsw_ef_search(options.index.hnsw_ef_search);
+  index->set_ivf_nlist(options.index.ivf_nlist);
+  index->set_ivf_nprobe(options.index.ivf_nprobe);
+  index->set_target_recall(options.index.target_recall);
+  return record;
+}
+
+absl::StatusOr<std::vector<records::CollectionRecord>> ReadCollectionRecords(
+    const RocksStore& store) {
+  std::vector<records::CollectionRecord> collections;
+  const std::string from(1, kCollectionTag), to(1, kCollectionTag + 1);
+  RocksStore::Range range = store.Scan(Family::kDefault, from, to, nullptr, /*sequential=*/false);
+  for (; range.Valid(); range.Next()) {
+    if (!collections.emplace_back().ParseFromArray(range.value().data(),
+                                                   static_cast<int>(range.value().size()))) {
+      return Error(absl::StatusCode::kDataLoss, "STORE_CORRUPT",
+                   "the record of a collection is unreadable");
+    }
+  }
+  absl::Status status = range.status();
+  if (!status.ok()) return status;
+  return collections;
+}
+
+absl::StatusOr<std::shared_ptr<CollectionState>> LoadCollection(
+    Engine* engine, const records::CollectionRecord& record) {
+  auto state = std::make_shared<CollectionState>(record.id(), OptionsOf(record));
+  const StoreSnapshot snapshot = engine->store->Snapshot();
+  std::string value;
+  records::CollectionCounters counters;
+  absl::Status status = engine->store->Get(
+      Family::kDefault, TaggedKey(kCountersTag, record.id()), snapshot, &value);
+  if (!status.ok() || !counters.ParseFromString(value)) {
+    return Damaged(*state, "its counters are unreadable");
+  }
+  auto live = LoadItems(engine, snapshot, state.get());
+  if (!live.ok()) return live.status();
+  status = LoadTail(engine, snapshot, *live, 0, state.get());
+  if (!status.ok()) return status;
+  state->FinishLoad(counters.version(), snapshot);
+  if (state->view()->live != live->cardinality()) {
+    return Damaged(*state, absl::StrCat("it has ", live->cardinality(), " records but ",
+                                        state->view()->live, " vectors"));
+  }
+  return state;
+}
+
+}  // namespace imagesearch::index

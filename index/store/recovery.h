@@ -1,0 +1,28 @@
+// From the store to memory: what a collection holds when the server starts.
+#ifndef IMAGESEARCH_INDEX_STORE_RECOVERY_H_
+#define IMAGESEARCH_INDEX_STORE_RECOVERY_H_
+
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "index/store/collection_state.h"
+#include "index/store/engine.h"
+#include "index/store/records.pb.h"
+
+namespace imagesearch::index {
+
+// The records of all collections. DATA_LOSS when one is unreadable.
+absl::StatusOr<std::vector<records::CollectionRecord>> ReadCollectionRecords(
+    const RocksStore& store);
+
+CollectionOptions OptionsOf(const records::CollectionRecord& record);
+records::CollectionRecord RecordOf(uint32_t id, const CollectionOptions& options);
+
+// Loads one collection. DATA_LOSS when items and vectors do not belong together.
+absl::StatusOr<std::shared_ptr<CollectionState>> LoadCollection(
+    Engine* engine, const records::CollectionRecord& record);
+
+}  // namespace imagesearch::index
+
+#endif  // IMAGESEARCH_INDEX_STORE_RECOVERY_H_

@@ -1,0 +1,283 @@
+#include "index/store/rocks_store.h"
+
+#include <fcntl.h>
+#include <sys/random.h>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "index/store/data_folder.h"
+#include "index/store/keys.h"
+#include "index/store/rocks_status.h"
+#include "rocksdb/cache.h"
+#include "rocksdb/convenience.h"
+#include "rocksdb/filter_policy.h"
+#include "rocksdb/table.h"
+
+namespace imagesearch::index {
+namespace {
+
+constexpr const char* kFamilyNames[kFamilies] = {"default", "items",     "vectors",
+                                                 "changes", "originals", "fields"};
+
+rocksdb::DBOptions MakeDbOptions(rocksdb::Env* env) {
+  rocksdb::DBOptions options;
+  options.env = env;
+  options.create_if_missing = true;
+  options.create_missing_column_families = true;
+  options.paranoid_checks = true;
+  // A torn tail after a crash is normal; CheckAcknowledged notices when more than that is gone.
+  options.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
+  options.track_and_verify_wals_in_manifest = true;
+  options.max_total_wal_size = 128 << 20;  // bounds the replay at start
+  options.db_write_buffer_size = 64 << 20;
+  options.max_background_jobs = 2;
+  options.max_bgerror_resume_count = 0;  // reopening decides, not a retry behind our back
+  options.info_log_level = rocksdb::WARN_LEVEL;
+  options.keep_log_file_num = 4;
+  options.max_log_file_size = 4 << 20;
+  return options;
+}
+
+std::vector<rocksdb::ColumnFamilyDescriptor> MakeFamilies() {
+  const auto supported = rocksdb::GetSupportedCompressions();
+  const bool lz4 =
+      std::find(supported.begin(), supported.end(), rocksdb::kLZ4Compression) != supported.end();
+  rocksdb::BlockBasedTableOptions table;
+  table.block_cache = rocksdb::NewLRUCache(32 << 20);
+  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+  table.block_size = 16 << 10;
+  table.cache_index_and_filter_blocks = true;
+  table.format_version = 5;
+  std::vector<rocksdb::ColumnFamilyDescriptor> families;
+  for (const char* name : kFamilyNames) {
+    rocksdb::ColumnFamilyOptions options;
+    const bool vectors = std::string(name) == "vectors";
+    options.compression = lz4 && !vectors ? rocksdb::kLZ4Compression : rocksdb::kNoCompression;
+    options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+    options.write_buffer_size = 32 << 20;
+    families.emplace_back(name, options);
+  }
+  return families;
+}
+
+}  // namespace
+
+absl::Status RocksStore::Range::status() const {
+  return FromRocks(iterator_->status(), "scanning the store");
+}
+
+absl::StatusOr<std::unique_ptr<RocksStore>> RocksStore::Open(const StoreOptions& options) {
+  std::unique_ptr<RocksStore> store(new RocksStore(options));
+  absl::Status status = PrepareDataFolder(options.env, options.data_dir);
+  if (status.ok()) status = store->OpenDatabase();
+  if (!status.ok()) return status;
+  return store;
+}
+
+absl::Status RocksStore::OpenDatabase() {
+  const std::string path = options_.data_dir + "/db";
+  const std::string acked_path = options_.data_dir + "/ACKED";
+  auto acked = AckedLog::Read(options_.env, acked_path);
+  if (!acked.ok()) return acked.status();
+  absl::Status status = CheckAcknowledged(*acked);
+  if (!status.ok()) return status;
+
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  rocksdb::DB* db = nullptr;
+  rocksdb::Status opened =
+      rocksdb::DB::Open(MakeDbOptions(options_.env), path, MakeFamilies(), &handles, &db);
+  if (!opened.ok()) {
+    if (opened.IsIOError() && absl::StrContains(opened.ToString(), "/LOCK")) {
+      return Error(absl::StatusCode::kUnavailable, "DATA_DIR_LOCKED",
+                   absl::StrCat("another process uses ", options_.data_dir, ": ",
+                                opened.ToString()));
+    }
+    return FromRocks(opened, "opening " + path);
+  }
+  db_.reset(db);
+  std::copy(handles.begin(), handles.end(), handles_.begin());
+  status = LoadIdentity();
+  if (!status.ok()) return status;
+  if (recovered_version_ < acked->version) {
+    return Error(absl::StatusCode::kDataLoss, "STORE_CORRUPT",
+                 absl::StrCat("the store ends at version ", recovered_version_,
+                              ", but version ", acked->version, " was acknowledged"));
+  }
+  auto log = AckedLog::Create(options_.env, acked_path, recovered_version_);
+  if (!log.ok()) return log.status();
+  acked_ = *std::move(log);
+  committed_version_ = recovered_version_;
+  return absl::OkStatus();
+}
+
+// Opening for writing replays the log, cuts off what is damaged and deletes the rest, so damage is
+// looked for first, by an open that changes nothing.
+absl::Status RocksStore::CheckAcknowledged(const AckedLog::Note& acked) {
+  if (acked.clean || acked.version == 0) return absl::OkStatus();
+  const std::string path = options_.data_dir + "/db";
+  rocksdb::DB* db = nullptr;
+  rocksdb::DBOptions db_options = MakeDbOptions(options_.env);
+  db_options.create_if_missing = false;
+  db_options.create_missing_column_families = false;
+  rocksdb::Status opened =
+      rocksdb::DB::OpenForReadOnly(rocksdb::Options(db_options, {}), path, &db);
+  if (!opened.ok()) return FromRocks(opened, "checking " + path);
+  std::unique_ptr<rocksdb::DB> owner(db);
+  std::string value;
+  rocksdb::Status got = db->Get(rocksdb::ReadOptions(), kVersionKey, &value);
+  const uint64_t version =
+      got.ok() && value.size() == 8 ? ReadBigEndian<uint64_t>(value) : uint64_t{0};
+  if (version >= acked.version) return absl::OkStatus();
+  return Error(absl::StatusCode::kDataLoss, "STORE_CORRUPT",
+               absl::StrCat("the log in ", path, " is damaged: it ends at version ", version,
+                            ", but version ", acked.version,
+                            " was acknowledged. Nothing was changed. Restore a backup, or remove ",
+                            options_.data_dir, "/ACKED to go on without the versions between"));
+}
+
+absl::Status RocksStore::LoadIdentity() {
+  std::string value;
+  rocksdb::Status got = db_->Get(rocksdb::ReadOptions(), kVersionKey, &value);
+  if (got.ok()) {
+    if (value.size() != 8) {
+      return Error(absl::StatusCode::kDataLoss, "STORE_CORRUPT", "the version record is damaged");
+    }
+    recovered_version_ = ReadBigEndian<uint64_t>(value);
+    return FromRocks(db_->Get(rocksdb::ReadOptions(), kInstanceKey, &instance_id_),
+                     "reading the instance id");
+  }
+  if (!got.IsNotFound()) return FromRocks(got, "reading the version");
+  // New. Version 1 is the empty store.
+  unsigned char random[16];
+  if (getrandom(random, sizeof(random), 0) != sizeof(random)) {
+    return Error(absl::StatusCode::kUnavailable, "STORE_IO", "no random bytes from the system");
+  }
+  instance_id_ = absl::BytesToHexString(
+      absl::string_view(reinterpret_cast<const char*>(random), sizeof(random)));
+  recovered_version_ = 1;
+  rocksdb::WriteBatch batch;
+  batch.Put(kInstanceKey, instance_id_);
+  batch.Put(kVersionKey, ChangeKey(recovered_version_));
+  rocksdb::WriteOptions synced;
+  synced.sync = true;
+  return FromRocks(db_->Write(synced, &batch), "writing the identity");
+}
+
+RocksStore::~RocksStore() {
+  if (db_ == nullptr || closed_) return;
+  for (rocksdb::ColumnFamilyHandle* handle : handles_) {
+    if (handle != nullptr) db_->DestroyColumnFamilyHandle(handle);
+  }
+}
+
+absl::Status RocksStore::CheckDiskSpace() const {
+  uint64_t free_bytes = 0;
+  // A file system that can't tell (a test's) has no reserve to keep.
+  if (!options_.env->GetFreeSpace(options_.data_dir, &free_bytes).ok()) return absl::OkStatus();
+  if (free_bytes < options_.disk_reserve_bytes) {
+    return Error(absl::StatusCode::kResourceExhausted, "DISK_FULL",
+                   absl::StrCat(free_bytes >> 20, " MiB are free on the disk of ",
+                                options_.data_dir, "; writes stop below ",
+                                options_.disk_reserve_bytes >> 20, " MiB. Reads go on"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RocksStore::Commit(rocksdb::WriteBatch* batch, uint64_t version) {
+  {
+    MutexLock lock(&mutex_);
+    if (!failed_.ok()) return failed_;
+  }
+  absl::Status status = CheckDiskSpace();
+  if (!status.ok()) return status;
+  rocksdb::WriteOptions synced;
+  synced.sync = true;
+  status = FromRocks(db_->Write(synced, batch), "writing to the store");
+  if (status.ok()) status = acked_->Append({version, false});
+  if (status.ok()) {
+    committed_version_ = version;
+  } else {
+    MutexLock lock(&mutex_);
+    failed_ = status;
+  }
+  return status;
+}
+
+absl::Status RocksStore::health() const {
+  {
+    MutexLock lock(&mutex_);
+    if (!failed_.ok()) return failed_;
+  }
+  return CheckDiskSpace();
+}
+
+absl::Status RocksStore::Get(Family family, const std::string& key, const StoreSnapshot& snapshot,
+                             std::string* value) const {
+  rocksdb::ReadOptions read;
+  read.snapshot = snapshot.get();
+  return FromRocks(db_->Get(read, handle(family), key, value), "reading the store");
+}
+
+RocksStore::Range RocksStore::Scan(Family family, const std::string& from, std::string to,
+                                   const StoreSnapshot& snapshot, bool sequential) const {
+  Range range;
+  range.to_ = std::make_unique<std::string>(std::move(to));
+  range.bound_ = std::make_unique<rocksdb::Slice>(*range.to_);
+  rocksdb::ReadOptions read;
+  read.snapshot = snapshot.get();
+  if (sequential) {
+    read.readahead_size = 2 << 20;
+    read.fill_cache = false;
+  }
+  read.total_order_seek = true;
+  read.iterate_upper_bound = range.bound_.get();
+  range.iterator_.reset(db_->NewIterator(read, handle(family)));
+  range.iterator_->Seek(from);
+  return range;
+}
+
+StoreSnapshot RocksStore::Snapshot() const {
+  rocksdb::DB* db = db_.get();
+  return StoreSnapshot(db->GetSnapshot(),
+                       [db](const rocksdb::Snapshot* snapshot) { db->ReleaseSnapshot(snapshot); });
+}
+
+uint64_t RocksStore::CollectionBytes(uint32_t collection) const {
+  const std::string from = CollectionPrefix(collection), to = CollectionPrefix(collection + 1);
+  uint64_t total = 0;
+  rocksdb::Range range(from, to);
+  for (Family family : {Family::kItems, Family::kVectors, Family::kOriginals, Family::kFields}) {
+    uint64_t bytes = 0;
+    rocksdb::SizeApproximationOptions approximation;
+    approximation.include_memtables = true;
+    approximation.include_files = true;
+    if (db_->GetApproximateSizes(approximation, handle(family), &range, 1, &bytes).ok()) {
+      total += bytes;
+    }
+  }
+  return total;
+}
+
+absl::Status RocksStore::Close() {
+  if (closed_) return absl::OkStatus();
+  absl::Status status = health();
+  const bool writable = status.ok() || absl::IsResourceExhausted(status);
+  if (writable) {
+    std::vector<rocksdb::ColumnFamilyHandle*> handles(handles_.begin(), handles_.end());
+    status = FromRocks(db_->Flush(rocksdb::FlushOptions(), handles), "flushing the store");
+    if (status.ok()) status = acked_->Append({committed_version_, true});
+  }
+  for (rocksdb::ColumnFamilyHandle* handle : handles_) db_->DestroyColumnFamilyHandle(handle);
+  closed_ = true;
+  absl::Status closed = FromRocks(db_->Close(), "closing the store");
+  if (status.ok()) status = closed;
+  return status;
+}
+
+}  // namespace imagesearch::index

@@ -1,0 +1,180 @@
+#include "index/store/search.h"
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+
+#include "index/store/dot.h"
+#include "index/store/row_mask.h"
+
+namespace imagesearch::index {
+namespace {
+
+// Candidates beyond k, so that rows tied with the k-th are usually all at hand and the id decides.
+constexpr size_t kTieSlack = 8;
+// An approximate search looks no further than this for ties.
+constexpr size_t kMaxApproximateFetch = 4096;
+
+float Score(const float* a, const float* b, int dimension) {
+  return std::clamp(Dot(a, b, dimension), -1.0f, 1.0f);
+}
+
+// One query's way through the parts of a view.
+class Collector {
+ public:
+  Collector(const SearchSpec& spec, int dimension, size_t fetch)
+      : spec_(spec), dimension_(dimension), fetch_(fetch) {}
+
+  void AddSegment(const Segment& segment, const std::vector<Neighbor>& neighbors) {
+    float worst = 1;
+    for (const Neighbor& neighbor : neighbors) {
+      const float* vector = segment.vector(neighbor.row);
+      const float score = Score(spec_.vector, vector, dimension_);
+      worst = std::min(worst, score);
+      candidates_.push_back({score, segment.id(neighbor.row), vector});
+    }
+    if (neighbors.size() >= fetch_) NoteCut(worst);
+  }
+
+  void AddTail(const View& view) {
+    // Worst first. It keeps ties by id, so what it drops can't come before what it keeps.
+    std::vector<Candidate> heap;
+    for (const TailPart& part : view.tail) {
+      for (uint32_t row = 0; row < part.rows; ++row) {
+        if (!part.IsAlive(row)) continue;
+        if (spec_.allowed != nullptr && !spec_.allowed->Contains(part.chunk->slots[row])) continue;
+        const float* vector = part.chunk->vector(row);
+        const Candidate candidate{Score(spec_.vector, vector, dimension_), part.chunk->ids[row],
+                                  vector};
+        if (heap.size() < fetch_) {
+          heap.push_back(candidate);
+          std::push_heap(heap.begin(), heap.end());
+        } else {
+          if (!(candidate < heap.front())) continue;
+          std::pop_heap(heap.begin(), heap.end());
+          heap.back() = candidate;
+          std::push_heap(heap.begin(), heap.end());
+        }
+      }
+    }
+    candidates_.insert(candidates_.end(), heap.begin(), heap.end());
+  }
+
+  // Sorts and cuts to k. False: rows that a segment left out may tie with the k-th.
+  bool Finish(std::vector<Candidate>* result) {
+    const size_t k = std::min(spec_.k, candidates_.size());
+    std::partial_sort(candidates_.begin(), candidates_.begin() + k, candidates_.end());
+    const bool ties_open = k > 0 && best_cut_ >= candidates_[k - 1].score;
+    candidates_.resize(k);
+    *result = std::move(candidates_);
+    return !ties_open;
+  }
+
+ private:
+  // A segment had more rows than it returned, none better than `worst`.
+  void NoteCut(float worst) { best_cut_ = std::max(best_cut_, worst); }
+
+  const SearchSpec& spec_;
+  const int dimension_;
+  const size_t fetch_;
+  std::vector<Candidate> candidates_;
+  float best_cut_ = -2;
+};
+
+AnnQuery MakeAnnQuery(const SearchSpec& spec, size_t fetch, const SegmentMask& mask) {
+  AnnQuery query;
+  query.vector = spec.vector;
+  query.kind = spec.kind;
+  query.k = static_cast<int>(std::min<size_t>(fetch, mask.count()));
+  query.exact = spec.exact;
+  query.effort = spec.effort;
+  query.mask = mask.mask();
+  return query;
+}
+
+std::vector<Candidate> SearchOne(const View& view, int dimension, const SearchSpec& spec,
+                                 size_t fetch) {
+  std::vector<Candidate> result;
+  while (true) {
+    Collector collector(spec, dimension, fetch);
+    for (const SegmentPart& part : view.segments) {
+      const SegmentMask mask(part, spec.allowed);
+      if (mask.count() == 0) continue;
+      collector.AddSegment(*part.segment,
+                           part.segment->index().Search(MakeAnnQuery(spec, fetch, mask)));
+    }
+    collector.AddTail(view);
+    const bool more = fetch < view.live && (spec.exact || fetch < kMaxApproximateFetch);
+    if (collector.Finish(&result) || !more) return result;
+    fetch *= 8;
+  }
+}
+
+}  // namespace
+
+std::vector<std::vector<Candidate>> SearchView(const View& view, int dimension,
+                                               absl::Span<const SearchSpec> specs) {
+  std::vector<std::vector<Candidate>> results(specs.size());
+  if (specs.size() == 1) {
+    results[0] = SearchOne(view, dimension, specs[0], specs[0].k + kTieSlack);
+    return results;
+  }
+  std::vector<Collector> collectors;
+  for (const SearchSpec& spec : specs) {
+    collectors.emplace_back(spec, dimension, spec.k + kTieSlack);
+  }
+  for (const SegmentPart& part : view.segments) {
+    std::vector<std::unique_ptr<SegmentMask>> masks;
+    std::vector<AnnQuery> queries;
+    std::vector<size_t> owners;
+    for (size_t i = 0; i < specs.size(); ++i) {
+      auto mask = std::make_unique<SegmentMask>(part, specs[i].allowed);
+      if (mask->count() == 0) continue;
+      queries.push_back(MakeAnnQuery(specs[i], specs[i].k + kTieSlack, *mask));
+      owners.push_back(i);
+      masks.push_back(std::move(mask));
+    }
+    const auto neighbors = part.segment->index().SearchBatch(queries);
+    for (size_t i = 0; i < owners.size(); ++i) {
+      collectors[owners[i]].AddSegment(*part.segment, neighbors[i]);
+    }
+  }
+  for (size_t i = 0; i < specs.size(); ++i) {
+    collectors[i].AddTail(view);
+    if (!collectors[i].Finish(&results[i])) {
+      results[i] = SearchOne(view, dimension, specs[i], (specs[i].k + kTieSlack) * 8);
+    }
+  }
+  return results;
+}
+
+void ForEachLive(const View& view, const SlotSet* allowed,
+                 const std::function<void(absl::string_view id)>& visit) {
+  for (const SegmentPart& part : view.segments) {
+    const SegmentMask mask(part, allowed);
+    for (uint32_t row = 0; row < part.segment->rows(); ++row) {
+      if (mask.mask().Allows(row)) visit(part.segment->id(row));
+    }
+  }
+  for (const TailPart& part : view.tail) {
+    for (uint32_t row = 0; row < part.rows; ++row) {
+      if (!part.IsAlive(row)) continue;
+      if (allowed == nullptr || allowed->Contains(part.chunk->slots[row])) {
+        visit(part.chunk->ids[row]);
+      }
+    }
+  }
+}
+
+uint64_t CountAllowed(const View& view, const SlotSet& allowed) {
+  uint64_t count = 0;
+  for (const SegmentPart& part : view.segments) count += SegmentMask(part, &allowed).count();
+  for (const TailPart& part : view.tail) {
+    for (uint32_t row = 0; row < part.rows; ++row) {
+      if (part.IsAlive(row) && allowed.Contains(part.chunk->slots[row])) ++count;
+    }
+  }
+  return count;
+}
+
+}  // namespace imagesearch::index

@@ -1,0 +1,166 @@
+#include "index/store/write_group.h"
+
+#include <limits>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "index/store/keys.h"
+#include "index/store/vector_value.h"
+
+namespace imagesearch::index {
+
+absl::StatusOr<std::optional<records::Item>> WriteGroup::Find(const CollectionState& collection,
+                                                              const std::string& id) const {
+  auto touched = touched_.find(collection.id);
+  if (touched != touched_.end()) {
+    auto staged = touched->second->items.find(id);
+    if (staged != touched->second->items.end()) return staged->second;
+  }
+  std::string value;
+  absl::Status status =
+      store_->Get(Family::kItems, ItemKey(collection.id, id), /*snapshot=*/nullptr, &value);
+  if (absl::IsNotFound(status)) return std::nullopt;
+  if (!status.ok()) return status;
+  records::Item item;
+  if (!item.ParseFromString(value)) {
+    return Error(absl::StatusCode::kDataLoss, "STORE_CORRUPT",
+                 absl::StrCat("the record of image '", id, "' is unreadable"));
+  }
+  return item;
+}
+
+absl::Status WriteGroup::Begin(const std::shared_ptr<CollectionState>& collection,
+                               uint64_t max_puts) {
+  std::unique_ptr<Touched>& touched = touched_[collection->id];
+  if (touched == nullptr) {
+    auto fresh = std::make_unique<Touched>();
+    fresh->state = collection;
+    std::string value;
+    absl::Status status = store_->Get(Family::kDefault, TaggedKey(kCountersTag, collection->id),
+                                      /*snapshot=*/nullptr, &value);
+    if (!status.ok() || !fresh->counters.ParseFromString(value)) {
+      touched_.erase(collection->id);
+      if (!status.ok() && !absl::IsNotFound(status)) return status;
+      return Error(absl::StatusCode::kDataLoss, "STORE_CORRUPT",
+                   absl::StrCat("collection ", collection->id, " has no readable counters"));
+    }
+    touched = std::move(fresh);
+  }
+  if (touched->counters.next_slot() + max_puts > std::numeric_limits<uint32_t>::max()) {
+    return Error(absl::StatusCode::kResourceExhausted, "SLOTS",
+                 absl::StrCat("collection '", collection->options.name, "' has taken ",
+                              touched->counters.next_slot(),
+                              " vectors in its life, and 4294967295 is the limit; move its images ",
+                              "to a new collection"));
+  }
+  current_ = touched.get();
+  change_.Clear();
+  change_.set_collection(collection->id);
+  return absl::OkStatus();
+}
+
+void WriteGroup::Write(const std::string& id, const records::Item& item) {
+  const std::string value = item.SerializeAsString();
+  batch_.Put(store_->handle(Family::kItems), ItemKey(current_->state->id, id), value);
+  current_->items[id] = item;
+}
+
+void WriteGroup::Put(const std::string& id, const std::optional<records::Item>& old,
+                     records::Item item, std::vector<float> vector) {
+  const uint32_t collection = current_->state->id;
+  const auto slot = static_cast<uint32_t>(current_->counters.next_slot());
+  current_->counters.set_next_slot(slot + uint64_t{1});
+  item.set_slot(slot);
+  item.set_version(next_version_);
+  MemoryChange memory;
+  memory.id = id;
+  memory.added_slot = slot;
+  memory.metadata = item.metadata();
+  memory.expire_micros = item.expire_unix_micros();
+  records::ItemChange* change = change_.add_items();
+  change->set_id(id);
+  change->set_added_slot(slot);
+  if (old) {
+    memory.removed_slot = old->slot();
+    memory.old_metadata = old->metadata();
+    change->set_removed_slot(old->slot());
+    batch_.Delete(store_->handle(Family::kVectors), VectorKey(collection, old->slot()));
+  }
+  batch_.Put(store_->handle(Family::kVectors), VectorKey(collection, slot),
+             EncodeVectorValue(id, vector));
+  memory.vector = std::move(vector);
+  current_->changes.push_back(std::move(memory));
+  Write(id, item);
+}
+
+void WriteGroup::Update(const std::string& id, const records::Item& old, records::Item item) {
+  item.set_slot(old.slot());
+  item.set_version(next_version_);
+  MemoryChange memory;
+  memory.id = id;
+  memory.updated_slot = old.slot();
+  memory.old_metadata = old.metadata();
+  memory.metadata = item.metadata();
+  memory.expire_micros = item.expire_unix_micros();
+  current_->changes.push_back(std::move(memory));
+  records::ItemChange* change = change_.add_items();
+  change->set_id(id);
+  change->set_updated_slot(old.slot());
+  Write(id, item);
+}
+
+void WriteGroup::Remove(const std::string& id, const records::Item& old) {
+  const uint32_t collection = current_->state->id;
+  batch_.Delete(store_->handle(Family::kItems), ItemKey(collection, id));
+  batch_.Delete(store_->handle(Family::kVectors), VectorKey(collection, old.slot()));
+  current_->items[id] = std::nullopt;
+  MemoryChange memory;
+  memory.id = id;
+  memory.removed_slot = old.slot();
+  memory.old_metadata = old.metadata();
+  current_->changes.push_back(std::move(memory));
+  records::ItemChange* change = change_.add_items();
+  change->set_id(id);
+  change->set_removed_slot(old.slot());
+}
+
+uint64_t WriteGroup::End() {
+  if (change_.items().empty()) return 0;
+  batch_.Put(store_->handle(Family::kChanges), ChangeKey(next_version_),
+             change_.SerializeAsString());
+  current_->counters.set_version(next_version_);
+  last_version_ = next_version_++;
+  return last_version_;
+}
+
+uint64_t WriteGroup::StageRecord(
+    const records::Change& change,
+    const std::function<void(rocksdb::WriteBatch*, uint64_t version)>& fill,
+    std::function<void()> after_commit) {
+  fill(&batch_, next_version_);
+  batch_.Put(store_->handle(Family::kChanges), ChangeKey(next_version_), change.SerializeAsString());
+  after_commit_.push_back(std::move(after_commit));
+  last_version_ = next_version_++;
+  return last_version_;
+}
+
+rocksdb::WriteBatch* WriteGroup::Seal() {
+  for (const auto& [collection, touched] : touched_) {
+    if (touched->changes.empty()) continue;
+    batch_.Put(store_->handle(Family::kDefault), TaggedKey(kCountersTag, collection),
+               touched->counters.SerializeAsString());
+  }
+  batch_.Put(store_->handle(Family::kDefault), kVersionKey, ChangeKey(last_version_));
+  return &batch_;
+}
+
+void WriteGroup::Publish(const StoreSnapshot& snapshot) {
+  for (auto& [collection, touched] : touched_) {
+    if (touched->changes.empty()) continue;
+    touched->state->Apply(std::move(touched->changes), touched->counters.version(), snapshot);
+  }
+  for (const std::function<void()>& done : after_commit_) done();
+}
+
+}  // namespace imagesearch::index
