@@ -1,4 +1,4 @@
-// A decoded image in memory.
+// Decoded images in memory.
 #ifndef IMAGESEARCH_ENCODER_IMAGE_IMAGE_H_
 #define IMAGESEARCH_ENCODER_IMAGE_IMAGE_H_
 
@@ -7,6 +7,15 @@
 #include <vector>
 
 namespace imagesearch::encoder {
+
+// Somebody else's 8-bit RGB pixels, or a rectangle of them; rows top-down.
+struct RgbView {
+  const uint8_t* data = nullptr;
+  int width = 0, height = 0;
+  size_t stride = 0;  // bytes from row to row
+
+  const uint8_t* row(int y) const { return data + stride * static_cast<size_t>(y); }
+};
 
 // 8-bit RGB, rows top-down without padding.
 struct RgbImage {
@@ -17,8 +26,13 @@ struct RgbImage {
   RgbImage(int width, int height)
       : width(width), height(height), data(size_t{3} * width * height) {}
 
-  const uint8_t* row(int y) const { return data.data() + size_t{3} * width * y; }
   uint8_t* row(int y) { return data.data() + size_t{3} * width * y; }
+  RgbView view() const { return {data.data(), width, height, size_t{3} * width}; }
+};
+
+// The part [left, left + width) x [top, top + height) of an image.
+struct Rect {
+  int left = 0, top = 0, width = 0, height = 0;
 };
 
 }  // namespace imagesearch::encoder

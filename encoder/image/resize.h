@@ -2,9 +2,6 @@
 #ifndef IMAGESEARCH_ENCODER_IMAGE_RESIZE_H_
 #define IMAGESEARCH_ENCODER_IMAGE_RESIZE_H_
 
-#include <cstdint>
-#include <vector>
-
 #include "encoder/image/image.h"
 
 namespace imagesearch::encoder {
@@ -19,16 +16,11 @@ enum class Resample {
   kHamming = 5,
 };
 
-// The part [left, left + width) x [top, top + height) of an image.
-struct Rect {
-  int left = 0, top = 0, width = 0, height = 0;
-};
-
 // The pixels `window` of `source` resized to target_width x target_height; the window lies inside
 // the target. Only the window and the source pixels that it needs are touched, so a window of a
-// huge target is cheap.
-RgbImage ResizeWindow(const RgbImage& source, int target_width, int target_height,
-                      Resample resample, const Rect& window);
+// huge target is cheap. Neither image is empty.
+RgbImage ResizeWindow(const RgbView& source, int target_width, int target_height, Resample resample,
+                      const Rect& window);
 
 }  // namespace imagesearch::encoder
 
