@@ -46,15 +46,22 @@ class PngReader {
       png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
       png_set_benign_errors(png, 1);
       png_read_info(png, self.info_);
+      self.depth_ = png_get_bit_depth(png, self.info_);
       // Of 16-bit colours Pillow takes the high byte; 16-bit grey it treats differently.
-      if (png_get_bit_depth(png, self.info_) == 16 &&
-          png_get_color_type(png, self.info_) != PNG_COLOR_TYPE_GRAY) {
+      if (self.depth_ == 16 && png_get_color_type(png, self.info_) != PNG_COLOR_TYPE_GRAY) {
         png_set_strip_16(png);
       }
       self.passes_ = png_set_interlace_handling(png);
       png_read_update_info(png, self.info_);
       self.row_bytes_ = png_get_rowbytes(png, self.info_);
     });
+  }
+
+  // Whether libpng has read the same header.
+  bool Agrees(const PngChunks& chunks) const {
+    return png_get_image_width(png_, info_) == chunks.width &&
+           png_get_image_height(png_, info_) == chunks.height && depth_ == chunks.depth &&
+           png_get_color_type(png_, info_) == chunks.color_type;
   }
 
   size_t row_bytes() const { return row_bytes_; }
@@ -100,7 +107,7 @@ class PngReader {
   std::jmp_buf jump_;
   char message_[128] = "libpng could not start";
   ImageLimits limits_;
-  int passes_ = 1;
+  int passes_ = 1, depth_ = 0;
   size_t row_bytes_ = 0;
   uint8_t* row_ = nullptr;
   uint8_t** rows_ = nullptr;
@@ -220,6 +227,7 @@ absl::StatusOr<DecodedImage> DecodePng(absl::string_view bytes, const ImageLimit
   }
   PngReader reader(bytes);
   if (!reader.Start(limits)) return reader.error();
+  if (!reader.Agrees(*chunks)) return CorruptImage("PNG", "it has more than one header chunk");
 
   const int width = static_cast<int>(chunks->width), height = static_cast<int>(chunks->height);
   const RowConverter converter(*chunks);

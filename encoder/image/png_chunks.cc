@@ -113,19 +113,15 @@ class Walker {
   }
 
   absl::Status BehindPixels() {
-    bool in_pixels = true;
     while (const std::optional<Chunk> chunk = NextHeader()) {
       if (chunk->name == "IEND") return absl::OkStatus();
-      const bool pixels = chunk->name == "IDAT" || chunk->name == "fdAT";
-      in_pixels = in_pixels && chunk->name == "IDAT";
       // The next frame of an animation begins: nothing from here on matters.
       if (chunk->name == "fcTL" && animated_) return absl::OkStatus();
-      if (!Has(bytes_, chunk->body, chunk->length)) {
-        // Pixels that are cut are the decoder's to judge.
-        return in_pixels ? absl::OkStatus() : Cut(*chunk);
-      }
+      if (!Has(bytes_, chunk->body, chunk->length)) return Cut(*chunk);
       const absl::string_view body = bytes_.substr(chunk->body, chunk->length);
-      if (!pixels || chunk->name == "fdAT") {
+      // What the pixels are is settled by now.
+      const bool too_late = chunk->name == "IHDR" || chunk->name == "PLTE" || chunk->name == "tRNS";
+      if (!too_late) {
         if (absl::Status status = Take(chunk->name, body); !status.ok()) return status;
       }
       at_ = std::min(chunk->body + chunk->length + 4, bytes_.size());

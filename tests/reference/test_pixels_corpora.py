@@ -9,8 +9,6 @@ from reference_pixels import INVALID_ARGUMENT, load_rgb, ours, pixels
 MAGIC = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF87a": "GIF", b"GIF89a": "GIF", b"BM": "BMP"}
 # The project's limits (base/limits.h) are stricter than Pillow's.
 MAX_PIXELS, MAX_SIDE = 40_000_000, 16_384
-# Refused by Pillow, but what it trips over is not used here: a compressed ICC profile of more than 1 MiB.
-TOLERATED = set()
 
 
 def format_of(data):
