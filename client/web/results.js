@@ -1,0 +1,117 @@
+// The grid of results.
+import {element} from "./dom.js";
+import {pictureOf} from "./pictures.js";
+
+const TITLE_FIELDS = ["title", "caption", "name", "file", "path", "filename", "url"];
+
+export function titleOf(hit) {
+  for (const field of TITLE_FIELDS) {
+    const value = hit.metadata?.[field];
+    if (typeof value === "string" && value !== "") return value;
+  }
+  return hit.id;
+}
+
+// A steady colour for a picture that can't be shown.
+function hueOf(id) {
+  let hash = 0;
+  for (const char of id) hash = (hash * 31 + char.codePointAt(0)) >>> 0;
+  return hash % 360;
+}
+
+export function preview(hit) {
+  const url = pictureOf(hit.id);
+  if (url) return element("img", {src: url, alt: titleOf(hit)});
+  const tile = element("div", {class: "tile", role: "img", "aria-label": titleOf(hit)},
+    element("span", {}, titleOf(hit).split("/").pop()));
+  tile.style.setProperty("--hue", hueOf(hit.id));
+  return tile;
+}
+
+const tagsOf = (hit) => Object.entries(hit.metadata || {})
+  .filter(([key, value]) => !TITLE_FIELDS.includes(key) && (value === null || typeof value !== "object"))
+  .slice(0, 3)
+  .map(([key, value]) => `${key}: ${value}`);
+
+export class Results {
+  // actions: {more(hit), less(hit), open(hit)}
+  constructor(list, actions) {
+    this.list = list;
+    this.actions = actions;
+    this.cards = new Map();  // id -> {hit, card, copies}
+    list.addEventListener("keydown", (event) => this.#arrows(event));
+  }
+
+  clear() {
+    this.cards.clear();
+    this.list.replaceChildren();
+  }
+
+  add(hits) {
+    for (const hit of hits) {
+      const card = this.#card(hit);
+      this.cards.set(hit.id, {hit, card, copies: []});
+      this.list.append(card);
+    }
+  }
+
+  // Folds cards whose pictures are the same bytes under the best one. hashes: id -> content hash.
+  fold(hashes) {
+    const first = new Map();
+    for (const [id, entry] of this.cards) {
+      const hash = hashes.get(id);
+      if (!hash || entry.card.hidden) continue;
+      const best = first.get(hash);
+      if (!best) {
+        first.set(hash, entry);
+        continue;
+      }
+      entry.card.hidden = true;
+      best.copies.push(entry);
+      this.#showCopies(best);
+    }
+  }
+
+  #showCopies(entry) {
+    entry.card.querySelector(".copies")?.remove();
+    const button = element("button", {
+      type: "button", class: "copies quiet", onclick: () => {
+        for (const copy of entry.copies) copy.card.hidden = false;
+        entry.copies = [];
+        button.remove();
+      },
+    }, `+ ${entry.copies.length} same`);
+    entry.card.querySelector(".buttons").append(button);
+  }
+
+  #card(hit) {
+    const title = titleOf(hit);
+    const score = hit.score.toFixed(3);
+    return element("li", {class: "card"},
+      element("button", {
+        type: "button", class: "open", "aria-label": `${title}, score ${score}. Details`,
+        onclick: () => this.actions.open(hit),
+      }, preview(hit)),
+      element("div", {class: "caption"},
+        element("span", {class: "title", title: hit.id}, title),
+        element("span", {class: "score", title: "Cosine similarity to the query"}, score)),
+      element("div", {class: "tags"}, ...tagsOf(hit).map((text) => element("span", {}, text))),
+      element("div", {class: "buttons"},
+        element("button", {type: "button", class: "quiet more", "aria-label": `More like ${title}`,
+                           onclick: () => this.actions.more(hit)}, "More like this"),
+        element("button", {type: "button", class: "quiet less", "aria-label": `Less like ${title}`,
+                           onclick: () => this.actions.less(hit)}, "Less")));
+  }
+
+  // Arrow keys move between cards as they lie on the screen.
+  #arrows(event) {
+    const card = event.target.closest(".card");
+    if (!card || !event.key.startsWith("Arrow")) return;
+    const cards = [...this.list.children].filter((item) => !item.hidden);
+    const columns = cards.filter((item) => item.offsetTop === cards[0].offsetTop).length;
+    const step = {ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns}[event.key];
+    const next = cards[cards.indexOf(card) + step];
+    if (next) next.querySelector(".open").focus();
+    event.preventDefault();
+  }
+}

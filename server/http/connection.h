@@ -1,0 +1,44 @@
+// cpp-httplib made safe for strangers: a bounded number of threads and waiting connections, and a
+// total time for each request and reply, however slowly their bytes come or go.
+#ifndef IMAGESEARCH_SERVER_HTTP_CONNECTION_H_
+#define IMAGESEARCH_SERVER_HTTP_CONNECTION_H_
+
+#include <chrono>
+#include <cstddef>
+#include <functional>
+
+#include "httplib.h"
+
+namespace imagesearch::server {
+
+struct ConnectionLimits {
+  int threads = 16;         // one connection each
+  size_t max_waiting = 64;  // accepted connections without a thread; more are answered 503
+  std::chrono::milliseconds idle{2000};      // between requests of a connection
+  std::chrono::milliseconds receive{20000};  // a whole request, from its first byte
+  std::chrono::milliseconds send{20000};     // a whole reply
+  int max_requests = 100;                    // of one connection
+};
+
+// Handlers as httplib has them, set before it listens. A handler that leaves part of the request
+// unread calls CloseAfterReply.
+class ConnectionServer : public httplib::Server {
+ public:
+  explicit ConnectionServer(const ConnectionLimits& limits);
+
+  // After bind: httplib listens with a backlog of 5.
+  void RaiseBacklog();
+
+  // From a handler: this connection takes no further request.
+  static void CloseAfterReply();
+  static bool ClosesAfterReply();
+
+ private:
+  bool process_and_close_socket(socket_t socket) override;
+
+  const ConnectionLimits limits_;
+};
+
+}  // namespace imagesearch::server
+
+#endif  // IMAGESEARCH_SERVER_HTTP_CONNECTION_H_
