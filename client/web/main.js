@@ -79,19 +79,19 @@ async function search(offset = 0) {
   } catch (error) {
     if (error.name === "AbortError") return;
     if (!(error instanceof ApiError)) throw error;
-    if (offset === 0) clearResults();
+    if (offset === 0) clearResults(/*help=*/false);
     showError(error);
   } finally {
     if (running === control) document.body.classList.remove("busy");
   }
 }
 
-function clearResults() {
+function clearResults(help = true) {
   results.clear();
   shownHits = 0;
   byId("status").textContent = "";
   byId("more").hidden = true;
-  byId("empty").hidden = false;
+  byId("empty").hidden = !help;
 }
 
 function show(reply, offset, limit, milliseconds) {

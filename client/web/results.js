@@ -81,7 +81,7 @@ export class Results {
         button.remove();
       },
     }, `+ ${entry.copies.length} same`);
-    entry.card.querySelector(".buttons").append(button);
+    entry.card.querySelector(".tags").append(button);
   }
 
   #card(hit) {
@@ -93,7 +93,8 @@ export class Results {
         onclick: () => this.actions.open(hit),
       }, preview(hit)),
       element("div", {class: "caption"},
-        element("span", {class: "title", title: hit.id}, title),
+        // A tile says the title already.
+        element("span", {class: "title", title: hit.id}, pictureOf(hit.id) ? title : hit.id.split("/").pop()),
         element("span", {class: "score", title: "Cosine similarity to the query"}, score)),
       element("div", {class: "tags"}, ...tagsOf(hit).map((text) => element("span", {}, text))),
       element("div", {class: "buttons"},
