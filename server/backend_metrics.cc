@@ -1,0 +1,159 @@
+// BatchingStats, CollectionInfo and the process's memory as Prometheus families.
+#include "server/backend_metrics.h"
+
+#include <dirent.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "encoder/batching_encoder.h"
+
+namespace imagesearch::server {
+namespace {
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+using Labels = std::vector<ClientMetric::Label>;
+
+class Families {
+ public:
+  void Add(const std::string& name, const char* help, MetricType type, double value,
+           Labels labels = {}) {
+    if (families_.empty() || families_.back().name != name) {
+      families_.push_back({name, help, type, {}});
+    }
+    ClientMetric metric;
+    metric.label = std::move(labels);
+    (type == MetricType::Counter ? metric.counter.value : metric.gauge.value) = value;
+    families_.back().metric.push_back(std::move(metric));
+  }
+
+  std::vector<MetricFamily> Take() { return std::move(families_); }
+
+ private:
+  std::vector<MetricFamily> families_;
+};
+
+void AddLanes(const encoder::BatchingStats& stats, Families& out) {
+  using Lane = encoder::BatchingStats::Lane;
+  struct Row {
+    const char* name;
+    const char* help;
+    MetricType type;
+    uint64_t Lane::*value;
+  };
+  static const Row kRows[] = {
+      {"imagesearch_encoder_queued_items", "Inputs that wait for the towers", MetricType::Gauge,
+       &Lane::queued_items},
+      {"imagesearch_encoder_queued_bytes", "Their bytes", MetricType::Gauge, &Lane::queued_bytes},
+      {"imagesearch_encoder_encoded_total", "Inputs encoded", MetricType::Counter, &Lane::encoded},
+      {"imagesearch_encoder_refused_full_total", "Inputs refused for a full queue",
+       MetricType::Counter, &Lane::refused_full},
+      {"imagesearch_encoder_refused_deadline_total",
+       "Inputs refused because their deadline could not be met", MetricType::Counter,
+       &Lane::refused_deadline},
+      {"imagesearch_encoder_dropped_expired_total",
+       "Inputs dropped before the towers because their deadline passed", MetricType::Counter,
+       &Lane::dropped_expired},
+      {"imagesearch_encoder_dropped_cancelled_total",
+       "Inputs dropped before the towers because the caller went away", MetricType::Counter,
+       &Lane::dropped_cancelled},
+  };
+  for (const Row& row : kRows) {
+    out.Add(row.name, row.help, row.type, static_cast<double>(stats.interactive.*row.value),
+            {{"lane", "interactive"}});
+    out.Add(row.name, row.help, row.type, static_cast<double>(stats.bulk.*row.value),
+            {{"lane", "bulk"}});
+  }
+}
+
+void AddEncoder(const encoder::BatchingStats& stats, Families& out) {
+  AddLanes(stats, out);
+  const auto both = [&out](const std::string& name, const char* help, uint64_t images,
+                           uint64_t texts) {
+    out.Add(name, help, MetricType::Counter, static_cast<double>(images), {{"kind", "image"}});
+    out.Add(name, help, MetricType::Counter, static_cast<double>(texts), {{"kind", "text"}});
+  };
+  both("imagesearch_encoder_batches_total", "Batches that the towers ran", stats.image_batches,
+       stats.text_batches);
+  both("imagesearch_encoder_batched_inputs_total", "Inputs in those batches", stats.batched_images,
+       stats.batched_texts);
+  out.Add("imagesearch_encoder_shared_total", "Images that were in flight already",
+          MetricType::Counter, static_cast<double>(stats.shared_in_flight));
+  out.Add("imagesearch_encoder_text_cache_hits_total", "Texts answered from the cache",
+          MetricType::Counter, static_cast<double>(stats.text_cache_hits));
+  out.Add("imagesearch_encoder_seconds_total", "Time of the towers and of decoding and tokenising",
+          MetricType::Counter, stats.tower_seconds, {{"stage", "towers"}});
+  out.Add("imagesearch_encoder_seconds_total", "", MetricType::Counter, stats.prepare_seconds,
+          {{"stage", "prepare"}});
+}
+
+void AddCollections(index::Database& database, Families& out) {
+  std::vector<index::CollectionInfo> infos;
+  for (const auto& collection : database.ListCollections()) infos.push_back(collection->Info());
+  const auto each = [&](const char* name, const char* help,
+                        uint64_t index::CollectionInfo::*field) {
+    for (const index::CollectionInfo& info : infos) {
+      out.Add(name, help, MetricType::Gauge, static_cast<double>(info.*field),
+              {{"collection", info.options.name}});
+    }
+  };
+  each("imagesearch_collection_images", "Live images", &index::CollectionInfo::image_count);
+  each("imagesearch_collection_disk_bytes", "Bytes on disk, about",
+       &index::CollectionInfo::disk_bytes);
+  each("imagesearch_collection_memory_bytes", "Memory of the index, about",
+       &index::CollectionInfo::memory_bytes);
+  out.Add("imagesearch_version", "Newest version", MetricType::Gauge,
+          static_cast<double>(database.version()));
+  out.Add("imagesearch_write_healthy", "1 while writes can be served", MetricType::Gauge,
+          database.WriteHealth().ok() ? 1 : 0);
+}
+
+void AddProcess(Families& out) {
+  std::ifstream statm("/proc/self/statm");
+  uint64_t total = 0, resident = 0;
+  if (statm >> total >> resident) {
+    out.Add("process_resident_memory_bytes", "Resident memory", MetricType::Gauge,
+            static_cast<double>(resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE))));
+  }
+  int descriptors = 0;
+  if (DIR* folder = opendir("/proc/self/fd")) {
+    while (readdir(folder) != nullptr) ++descriptors;
+    closedir(folder);
+    out.Add("process_open_fds", "Open file descriptors", MetricType::Gauge,
+            descriptors - 3);  // without ".", ".." and the folder itself
+  }
+}
+
+class BackendMetrics : public prometheus::Collectable {
+ public:
+  explicit BackendMetrics(const Backend& backend)
+      : encoder_(backend.encoder), batching_(backend.batching), database_(backend.database) {}
+
+  std::vector<MetricFamily> Collect() const override {
+    Families out;
+    if (batching_ != nullptr) AddEncoder(batching_->stats(), out);
+    out.Add("imagesearch_model_memory_bytes", "Memory of the model's weights", MetricType::Gauge,
+            static_cast<double>(encoder_->model().memory_bytes));
+    AddCollections(*database_, out);
+    AddProcess(out);
+    return out.Take();
+  }
+
+ private:
+  const std::shared_ptr<encoder::Encoder> encoder_;
+  encoder::BatchingEncoder* const batching_;
+  const std::shared_ptr<index::Database> database_;
+};
+
+}  // namespace
+
+std::shared_ptr<prometheus::Collectable> MakeBackendMetrics(const Backend& backend) {
+  return std::make_shared<BackendMetrics>(backend);
+}
+
+}  // namespace imagesearch::server

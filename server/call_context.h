@@ -1,0 +1,65 @@
+// What a handler knows of the call beside its request, whatever the transport.
+#ifndef IMAGESEARCH_SERVER_CALL_CONTEXT_H_
+#define IMAGESEARCH_SERVER_CALL_CONTEXT_H_
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "encoder/encoder.h"
+
+namespace imagesearch::server {
+
+// Belongs to one call. Only `cancelled` may be touched by two threads at a time.
+struct CallContext {
+  // When the call is of no more use to its caller. The runner puts the default for calls without
+  // one.
+  absl::Time deadline = absl::InfiniteFuture();
+  // Set to true by the transport when the caller went away.
+  std::shared_ptr<std::atomic<bool>> cancelled = std::make_shared<std::atomic<bool>>(false);
+  // From `imagesearch-priority`; absent: the method's own.
+  std::optional<encoder::Priority> priority;
+  std::string request_id;   // from x-request-id, or made
+  std::string traceparent;  // W3C trace context, as received; empty: none
+  std::string peer;         // for logs
+
+  absl::Time start = absl::Now();
+  // Time of each stage, for the slow-call log.
+  std::vector<std::pair<absl::string_view, absl::Duration>> stages;
+
+  // Options for work in the encoder on behalf of this call.
+  encoder::EncodeOptions EncodeOptions(encoder::Priority usual) const {
+    return {priority.value_or(usual), deadline, cancelled, false};
+  }
+};
+
+// Adds the time between construction and destruction to the call's stages. `name` is a literal.
+class StageTimer {
+ public:
+  StageTimer(CallContext& call, absl::string_view name)
+      : call_(call), name_(name), start_(absl::Now()) {}
+  ~StageTimer() { call_.stages.emplace_back(name_, absl::Now() - start_); }
+  StageTimer(const StageTimer&) = delete;
+  StageTimer& operator=(const StageTimer&) = delete;
+
+ private:
+  CallContext& call_;
+  const absl::string_view name_;
+  const absl::Time start_;
+};
+
+// Fills request_id, traceparent and priority from metadata or headers. INVALID_ARGUMENT
+// BAD_PRIORITY for an unknown priority. An unusable request id (longer than 128 bytes, or not
+// printable ASCII) or trace context is replaced or dropped; an empty one is made.
+absl::Status ReadCallHeaders(absl::string_view request_id, absl::string_view traceparent,
+                             absl::string_view priority, CallContext* call);
+
+}  // namespace imagesearch::server
+
+#endif  // IMAGESEARCH_SERVER_CALL_CONTEXT_H_

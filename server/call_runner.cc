@@ -1,0 +1,185 @@
+// Admission counts and one pool for each lane.
+#include "server/call_runner.h"
+
+#include <algorithm>
+#include <exception>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "server/logging.h"
+
+namespace imagesearch::server {
+
+// The pool of a lane, and how long its calls take (a moving average), from which a refusal's advice
+// follows.
+struct CallRunner::LaneState {
+  LaneState(const char* name, int threads, size_t max_queued) : pool(name, threads, max_queued) {}
+
+  void RecordTime(absl::Duration time) {
+    const int64_t micros = absl::ToInt64Microseconds(time);
+    const int64_t mean = mean_micros.load(std::memory_order_relaxed);
+    mean_micros.store(mean + (micros - mean) / 16, std::memory_order_relaxed);
+  }
+
+  // Until a call that comes now would start, about.
+  absl::Duration Wait() const {
+    return absl::Microseconds(mean_micros.load(std::memory_order_relaxed)) *
+           static_cast<int64_t>(pool.queued()) / pool.max_threads();
+  }
+
+  absl::Duration RetryAfter() const {
+    return std::clamp(Wait() + absl::Microseconds(mean_micros.load(std::memory_order_relaxed)),
+                      absl::Milliseconds(50), absl::Seconds(5));
+  }
+
+  std::atomic<int64_t> mean_micros{0};
+  WorkerPool pool;
+};
+
+CallRunner::CallRunner(const CallRunnerOptions& options, ServerState* state, Metrics* metrics)
+    : options_(options), state_(*state), metrics_(*metrics) {
+  lanes_[static_cast<int>(Lane::kIndex)] = std::make_unique<LaneState>(
+      "calls-index", options.index_threads, static_cast<size_t>(options.max_queued_calls));
+  // Calls that encode wait in the encoder's own queue, which knows how long they take; so here each
+  // has a thread, and none waits.
+  lanes_[static_cast<int>(Lane::kEncode)] =
+      std::make_unique<LaneState>("calls-encode", options.max_encode_calls, 0);
+  lanes_[static_cast<int>(Lane::kBulk)] =
+      std::make_unique<LaneState>("calls-bulk", options.max_bulk_calls, 0);
+}
+
+CallRunner::~CallRunner() = default;
+
+CallRunner::LaneState& CallRunner::lane(Lane lane) { return *lanes_[static_cast<int>(lane)]; }
+
+absl::Status CallRunner::Admit(LaneState& lane, const CallContext& call, uint64_t bytes) {
+  const absl::Time now = absl::Now();
+  if (now >= call.deadline) {
+    return absl::DeadlineExceededError("the deadline passed before the call could start");
+  }
+  if (now + lane.Wait() > call.deadline) {
+    return Overloaded("OVERLOADED", "the call can't start before its deadline", lane.RetryAfter());
+  }
+  if (bytes_in_flight_.fetch_add(bytes) + bytes > options_.max_inflight_bytes) {
+    bytes_in_flight_.fetch_sub(bytes);
+    return Overloaded("OVERLOADED",
+                      absl::StrCat("the requests in flight hold ",
+                                   options_.max_inflight_bytes >> 20, " MiB already"),
+                      lane.RetryAfter());
+  }
+  metrics_.bytes_in_flight().Increment(static_cast<double>(bytes));
+  return absl::OkStatus();
+}
+
+void CallRunner::Release(uint64_t bytes) {
+  bytes_in_flight_.fetch_sub(bytes);
+  metrics_.bytes_in_flight().Decrement(static_cast<double>(bytes));
+}
+
+void CallRunner::Start(const Method& method, CallContext* call, google::protobuf::Message* request,
+                       uint64_t bytes, google::protobuf::Message* response,
+                       absl::AnyInvocable<void(absl::Status)> done) {
+  if (call->deadline == absl::InfiniteFuture()) {
+    call->deadline = call->start + options_.default_deadline;
+  }
+  LaneState& lane = this->lane(method.lane(*request, *call));
+  absl::Status admitted = Admit(lane, *call, bytes);
+  if (!admitted.ok()) {
+    Record(method.name, *call, admitted);
+    done(std::move(admitted));
+    return;
+  }
+  in_flight_.fetch_add(1);
+  metrics_.calls_in_flight().Increment();
+  // Shared, because a task that the pool refuses is thrown away and `done` is still needed.
+  auto shared_done = std::make_shared<absl::AnyInvocable<void(absl::Status)>>(std::move(done));
+  auto end = [this, &method, call, bytes, shared_done](absl::Status status) {
+    Release(bytes);
+    Record(method.name, *call, status);
+    (*shared_done)(std::move(status));
+    metrics_.calls_in_flight().Decrement();
+    in_flight_.fetch_sub(1);
+  };
+  WorkerPool::Task task = [this, &method, &lane, call, request, response, end]() {
+    const absl::Time begin = absl::Now();
+    call->stages.emplace_back("queue", begin - call->start);
+    absl::Status status;
+    if (call->cancelled->load()) {
+      status = absl::CancelledError("the caller went away before the call started");
+    } else if (begin >= call->deadline) {
+      status = absl::DeadlineExceededError("the deadline passed before the call could start");
+    } else {
+      try {
+        status = method.run(state_, *call, request, response);
+      } catch (const std::exception& exception) {
+        status =
+            absl::InternalError(absl::StrCat("exception in ", method.name, ": ", exception.what()));
+      }
+      lane.RecordTime(absl::Now() - begin);
+    }
+    if (status.ok() && response->ByteSizeLong() > state_.limits().max_reply_bytes) {
+      status = InvalidArgument(
+          "REPLY_TOO_LARGE", absl::StrCat("the reply would take ", response->ByteSizeLong(),
+                                          " bytes, the limit is ", state_.limits().max_reply_bytes,
+                                          ": ask for fewer items or without vectors"));
+    }
+    end(std::move(status));
+  };
+  if (!lane.pool.TrySubmit(task)) {
+    end(Overloaded("OVERLOADED",
+                   absl::StrCat("too many calls of this kind at a time: ", lane.pool.max_threads(),
+                                " run, ", lane.pool.queued(), " wait"),
+                   lane.RetryAfter()));
+  }
+}
+
+absl::Status CallRunner::Run(const Method& method, CallContext* call,
+                             google::protobuf::Message* request, uint64_t bytes,
+                             google::protobuf::Message* response) {
+  Mutex mutex;
+  CondVar ended;
+  std::optional<absl::Status> result;  // guarded by mutex
+  Start(method, call, request, bytes, response, [&](absl::Status status) {
+    MutexLock lock(&mutex);
+    result = std::move(status);
+    ended.SignalAll();
+  });
+  MutexLock lock(&mutex);
+  while (!result) ended.Wait(&mutex);
+  return *std::move(result);
+}
+
+void CallRunner::Record(absl::string_view method, const CallContext& call,
+                        const absl::Status& status) {
+  const absl::Duration time = absl::Now() - call.start;
+  metrics_.RecordCall(method, status, time);
+  const bool slow = options_.slow_call > absl::ZeroDuration() && time >= options_.slow_call;
+  const bool ours = absl::IsInternal(status) || absl::IsUnknown(status) || absl::IsDataLoss(status);
+  if (!slow && !ours && !options_.access_log) return;
+  LogFields fields = {{"method", std::string(method)},
+                      {"request_id", call.request_id},
+                      {"peer", call.peer},
+                      {"code", absl::StatusCodeToString(status.code())},
+                      {"ms", absl::StrCat(absl::ToDoubleMilliseconds(time))}};
+  if (!call.traceparent.empty()) fields.emplace_back("traceparent", call.traceparent);
+  if (!status.ok()) {
+    fields.emplace_back("reason", ReasonOf(status));
+    fields.emplace_back("message", std::string(status.message()));
+  }
+  for (const auto& [name, duration] : call.stages) {
+    fields.emplace_back(absl::StrCat(name, "_ms"),
+                        absl::StrCat(absl::ToDoubleMilliseconds(duration)));
+  }
+  Log(ours   ? LogLevel::kError
+      : slow ? LogLevel::kWarn
+             : LogLevel::kInfo,
+      ours   ? "call failed"
+      : slow ? "slow call"
+             : "call",
+      fields);
+}
+
+}  // namespace imagesearch::server

@@ -1,0 +1,77 @@
+// Runs a unary call, whatever its transport: admission, worker threads, deadline, reply budget,
+// metrics, logs.
+#ifndef IMAGESEARCH_SERVER_CALL_RUNNER_H_
+#define IMAGESEARCH_SERVER_CALL_RUNNER_H_
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "base/mutex.h"
+#include "google/protobuf/message.h"
+#include "server/call_context.h"
+#include "server/methods.h"
+#include "server/metrics.h"
+#include "server/server_state.h"
+#include "server/worker_pool.h"
+
+namespace imagesearch::server {
+
+struct CallRunnerOptions {
+  int index_threads = 4;
+  int max_queued_calls = 512;
+  int max_encode_calls = 64;
+  int max_bulk_calls = 64;
+  uint64_t max_inflight_bytes = 256u << 20;
+  absl::Duration default_deadline = absl::Seconds(10);
+  absl::Duration slow_call = absl::Seconds(1);  // zero: none are logged
+  bool access_log = false;
+};
+
+// Thread-safe. The destructor waits for the calls in flight.
+class CallRunner {
+ public:
+  // `state` and `metrics` must outlive this.
+  CallRunner(const CallRunnerOptions& options, ServerState* state, Metrics* metrics);
+  ~CallRunner();
+
+  // Runs `method` on a thread of its lane and calls `done` once, from there, or from the calling
+  // thread when the call is refused: RESOURCE_EXHAUSTED OVERLOADED with retry advice,
+  // DEADLINE_EXCEEDED. `call`, `request` and `response` must live until `done`. `bytes` is the size
+  // of the request as it came.
+  void Start(const Method& method, CallContext* call, google::protobuf::Message* request,
+             uint64_t bytes, google::protobuf::Message* response,
+             absl::AnyInvocable<void(absl::Status)> done);
+
+  // Start, then waits for the end. For transports with a thread for each call.
+  absl::Status Run(const Method& method, CallContext* call, google::protobuf::Message* request,
+                   uint64_t bytes, google::protobuf::Message* response);
+
+  // Records a call that ended before Start: its request could not be read.
+  void Record(absl::string_view method, const CallContext& call, const absl::Status& status);
+
+  // Calls between Start and done.
+  int in_flight() const { return in_flight_.load(); }
+
+ private:
+  struct LaneState;
+
+  LaneState& lane(Lane lane);
+  absl::Status Admit(LaneState& lane, const CallContext& call, uint64_t bytes);
+  void Release(uint64_t bytes);
+
+  const CallRunnerOptions options_;
+  ServerState& state_;
+  Metrics& metrics_;
+  std::atomic<int> in_flight_{0};
+  std::atomic<uint64_t> bytes_in_flight_{0};
+  std::unique_ptr<LaneState> lanes_[3];
+};
+
+}  // namespace imagesearch::server
+
+#endif  // IMAGESEARCH_SERVER_CALL_RUNNER_H_

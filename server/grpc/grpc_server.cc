@@ -1,0 +1,94 @@
+// Builds the server. The numbers behind these settings are in docs/operations.md.
+#include "server/grpc/grpc_server.h"
+
+#include <limits>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "grpcpp/ext/proto_server_reflection_plugin.h"
+#include "grpcpp/resource_quota.h"
+
+namespace imagesearch::server {
+namespace {
+
+int MillisOrNever(int seconds) {
+  return seconds == 0 || seconds > std::numeric_limits<int>::max() / 1000
+             ? std::numeric_limits<int>::max()
+             : seconds * 1000;
+}
+
+void SetConnections(const ServerConfig& config, grpc::ServerBuilder& builder) {
+  // Two servers on one port would share it silently, and traffic would split between them.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, config.handshake_timeout_ms());
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, config.max_concurrent_streams());
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, config.keepalive_time_ms());
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, config.keepalive_timeout_ms());
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                             config.min_client_ping_ms());
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS,
+                             MillisOrNever(config.connection_idle_s()));
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS,
+                             MillisOrNever(config.connection_age_s()));
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS,
+                             MillisOrNever(config.connection_age_grace_s()));
+}
+
+void SetMemory(const ServerConfig& config, grpc::ServerBuilder& builder) {
+  builder.SetMaxReceiveMessageSize(static_cast<int>(config.max_message_bytes()));
+  // A compressed message is inflated before its size is checked, so a small one can take gigabytes:
+  // compression is not accepted at all (images don't shrink anyway).
+  builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
+  builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
+  // A message above the limit is buffered before it is refused: only the quota bounds that.
+  grpc::ResourceQuota quota("imagesearchd");
+  quota.Resize(static_cast<size_t>(config.grpc_memory_mb()) << 20);
+  builder.SetResourceQuota(quota);
+}
+
+}  // namespace
+
+absl::StatusOr<HostPort> ParseHostPort(absl::string_view text) {
+  const size_t colon = text.rfind(':');
+  HostPort result;
+  if (colon == absl::string_view::npos || !absl::SimpleAtoi(text.substr(colon + 1), &result.port) ||
+      result.port < 0 || result.port > 65535) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("\"", text, "\" is no HOST:PORT, for example 127.0.0.1:50051 or [::]:0"));
+  }
+  result.host = std::string(text.substr(0, colon));
+  if (result.host.find(':') != std::string::npos &&
+      (result.host.front() != '[' || result.host.back() != ']')) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("\"", text, "\": an IPv6 address needs brackets, for example [::1]:50051"));
+  }
+  return result;
+}
+
+absl::StatusOr<ListeningServer> StartGrpcServer(const ServerConfig& config,
+                                                const std::vector<grpc::Service*>& services) {
+  absl::StatusOr<HostPort> address = ParseHostPort(config.listen());
+  if (!address.ok()) return address.status();
+  if (config.reflection()) {
+    static const bool once = (grpc::reflection::InitProtoReflectionServerBuilderPlugin(), true);
+    (void)once;
+  }
+  grpc::ServerBuilder builder;
+  SetConnections(config, builder);
+  SetMemory(config, builder);
+  ListeningServer result;
+  const std::string host = address->host.empty() ? "[::]" : address->host;
+  builder.AddListeningPort(absl::StrCat(host, ":", address->port),
+                           grpc::InsecureServerCredentials(), &result.port);
+  for (grpc::Service* service : services) builder.RegisterService(service);
+  result.server = builder.BuildAndStart();
+  if (result.server == nullptr || result.port == 0) {
+    return absl::UnavailableError(
+        absl::StrCat("can't listen on ", config.listen(),
+                     ": is the port taken, or the address not this host's?"));
+  }
+  return result;
+}
+
+}  // namespace imagesearch::server

@@ -1,0 +1,93 @@
+// Each rpc is one line: its row of the method table, served by the one adapter.
+#include "server/grpc/services.h"
+
+#include "imagesearch/v1/admin.grpc.pb.h"
+#include "imagesearch/v1/imagesearch.grpc.pb.h"
+#include "server/grpc/unary_call.h"
+#include "server/methods.h"
+
+namespace imagesearch::server {
+namespace {
+
+using grpc::ByteBuffer;
+using grpc::CallbackServerContext;
+using grpc::ServerUnaryReactor;
+
+template <typename S>
+using RawSearch = v1::ImageSearch::WithRawCallbackMethod_Search<
+    v1::ImageSearch::WithRawCallbackMethod_SearchBatch<
+        v1::ImageSearch::WithRawCallbackMethod_Encode<S>>>;
+template <typename S>
+using RawImages = v1::ImageSearch::WithRawCallbackMethod_Upsert<
+    v1::ImageSearch::WithRawCallbackMethod_UpsertStream<v1::ImageSearch::WithRawCallbackMethod_Get<
+        v1::ImageSearch::WithRawCallbackMethod_Delete<v1::ImageSearch::WithRawCallbackMethod_Count<
+            v1::ImageSearch::WithRawCallbackMethod_List<S>>>>>>;
+using RawImageSearch = RawSearch<RawImages<v1::ImageSearch::Service>>;
+
+using RawAdmin = v1::Admin::WithRawCallbackMethod_CreateCollection<
+    v1::Admin::WithRawCallbackMethod_GetCollection<v1::Admin::WithRawCallbackMethod_ListCollections<
+        v1::Admin::WithRawCallbackMethod_DeleteCollection<
+            v1::Admin::WithRawCallbackMethod_GetServerInfo<v1::Admin::Service>>>>>;
+
+#define IMAGESEARCH_UNARY(name)                                                       \
+  ServerUnaryReactor* name(CallbackServerContext* context, const ByteBuffer* request, \
+                           ByteBuffer* response) override {                           \
+    static const Method& method = *FindMethod(Contract::service_full_name(), #name);  \
+    return StartUnaryCall(method, runner_, context, request, response);               \
+  }
+
+class ImageSearchService final : public RawImageSearch {
+ public:
+  using Contract = v1::ImageSearch;
+
+  ImageSearchService(CallRunner* runner, UpsertStreams* streams)
+      : runner_(runner), streams_(streams) {}
+
+  IMAGESEARCH_UNARY(Search)
+  IMAGESEARCH_UNARY(SearchBatch)
+  IMAGESEARCH_UNARY(Encode)
+  IMAGESEARCH_UNARY(Upsert)
+  IMAGESEARCH_UNARY(Get)
+  IMAGESEARCH_UNARY(Delete)
+  IMAGESEARCH_UNARY(Count)
+  IMAGESEARCH_UNARY(List)
+
+  grpc::ServerBidiReactor<ByteBuffer, ByteBuffer>* UpsertStream(
+      CallbackServerContext* context) override {
+    return streams_->Start(context);
+  }
+
+ private:
+  CallRunner* const runner_;
+  UpsertStreams* const streams_;
+};
+
+class AdminService final : public RawAdmin {
+ public:
+  using Contract = v1::Admin;
+
+  explicit AdminService(CallRunner* runner) : runner_(runner) {}
+
+  IMAGESEARCH_UNARY(CreateCollection)
+  IMAGESEARCH_UNARY(GetCollection)
+  IMAGESEARCH_UNARY(ListCollections)
+  IMAGESEARCH_UNARY(DeleteCollection)
+  IMAGESEARCH_UNARY(GetServerInfo)
+
+ private:
+  CallRunner* const runner_;
+};
+
+#undef IMAGESEARCH_UNARY
+
+}  // namespace
+
+std::vector<std::unique_ptr<grpc::Service>> MakeServices(CallRunner* runner,
+                                                         UpsertStreams* streams) {
+  std::vector<std::unique_ptr<grpc::Service>> services;
+  services.push_back(std::make_unique<ImageSearchService>(runner, streams));
+  services.push_back(std::make_unique<AdminService>(runner));
+  return services;
+}
+
+}  // namespace imagesearch::server

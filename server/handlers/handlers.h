@@ -1,0 +1,48 @@
+// The unary methods of imagesearch.v1, free of any transport. Contracts of requests and replies:
+// proto/imagesearch/v1. Each may consume its request, blocks until the reply is complete, and
+// returns the status of the rpc as a whole.
+#ifndef IMAGESEARCH_SERVER_HANDLERS_HANDLERS_H_
+#define IMAGESEARCH_SERVER_HANDLERS_HANDLERS_H_
+
+#include "absl/status/status.h"
+#include "imagesearch/v1/admin.pb.h"
+#include "imagesearch/v1/imagesearch.pb.h"
+#include "server/call_context.h"
+#include "server/server_state.h"
+
+namespace imagesearch::server {
+
+absl::Status Search(ServerState& state, CallContext& call, v1::SearchRequest* request,
+                    v1::SearchResponse* response);
+absl::Status SearchBatch(ServerState& state, CallContext& call, v1::SearchBatchRequest* request,
+                         v1::SearchBatchResponse* response);
+absl::Status Encode(ServerState& state, CallContext& call, v1::EncodeRequest* request,
+                    v1::EncodeResponse* response);
+absl::Status Upsert(ServerState& state, CallContext& call, v1::UpsertRequest* request,
+                    v1::UpsertResponse* response);
+absl::Status Get(ServerState& state, CallContext& call, v1::GetRequest* request,
+                 v1::GetResponse* response);
+absl::Status Delete(ServerState& state, CallContext& call, v1::DeleteRequest* request,
+                    v1::DeleteResponse* response);
+absl::Status Count(ServerState& state, CallContext& call, v1::CountRequest* request,
+                   v1::CountResponse* response);
+absl::Status List(ServerState& state, CallContext& call, v1::ListRequest* request,
+                  v1::ListResponse* response);
+
+absl::Status CreateCollection(ServerState& state, CallContext& call,
+                              v1::CreateCollectionRequest* request,
+                              v1::CreateCollectionResponse* response);
+absl::Status GetCollection(ServerState& state, CallContext& call, v1::GetCollectionRequest* request,
+                           v1::GetCollectionResponse* response);
+absl::Status ListCollections(ServerState& state, CallContext& call,
+                             v1::ListCollectionsRequest* request,
+                             v1::ListCollectionsResponse* response);
+absl::Status DeleteCollection(ServerState& state, CallContext& call,
+                              v1::DeleteCollectionRequest* request,
+                              v1::DeleteCollectionResponse* response);
+absl::Status GetServerInfo(ServerState& state, CallContext& call, v1::GetServerInfoRequest* request,
+                           v1::GetServerInfoResponse* response);
+
+}  // namespace imagesearch::server
+
+#endif  // IMAGESEARCH_SERVER_HANDLERS_HANDLERS_H_

@@ -1,0 +1,116 @@
+// The only file that knows which encoder and which database serve.
+#include "server/open_backend.h"
+
+#include <filesystem>
+#include <memory>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "encoder/batching_encoder.h"
+#include "encoder/clip/clip_encoder.h"
+#include "encoder/clip/self_test.h"
+#include "index/embedded_database.h"
+#include "server/config/limits.h"
+
+namespace imagesearch::server {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr char kModelName[] = "imagesearch-lite-v1";
+
+absl::Status Prefixed(absl::string_view what, const absl::Status& status) {
+  return absl::Status(status.code(), absl::StrCat(what, ": ", status.message()));
+}
+
+absl::StatusOr<std::unique_ptr<encoder::BatchingEncoder>> OpenEncoder(const ServerConfig& config) {
+  const Limits limits = LimitsOf(config);
+  encoder::ClipOptions options;
+  options.model_dir = config.model();
+  if (options.model_dir.empty()) {
+    absl::StatusOr<std::string> shipped = ShippedModel();
+    if (!shipped.ok()) return shipped.status();
+    options.model_dir = *std::move(shipped);
+  }
+  absl::StatusOr<encoder::Precision> precision = encoder::ParsePrecision(config.precision());
+  if (!precision.ok()) return precision.status();
+  options.precision = *precision;
+  options.threads = config.encoder_threads();
+  options.image_limits = limits.image;
+  options.max_text_bytes = limits.max_text_bytes;
+  options.scaled_jpeg_decode = config.scaled_jpeg_decode();
+  auto clip = encoder::OpenClip(options);
+  if (!clip.ok()) return Prefixed("model", clip.status());
+  absl::Status status = encoder::SelfTest(**clip, options);
+  if (!status.ok()) return Prefixed("model", status);
+
+  encoder::BatchingOptions batching;
+  batching.prepare_threads = config.prepare_threads();
+  batching.max_queued_bytes = static_cast<uint64_t>(config.max_queued_mb()) << 20;
+  batching.max_queued_pixels = static_cast<uint64_t>(config.max_queued_megapixels()) * 1'000'000;
+  batching.max_queued_items = config.max_queued_items();
+  batching.max_batch_images = config.max_batch_images();
+  batching.max_batch_texts = config.max_batch_texts();
+  batching.min_bulk_share = config.min_bulk_share();
+  batching.text_cache_entries = config.text_cache_entries();
+  return encoder::MakeBatchingEncoder(*std::move(clip), batching);
+}
+
+absl::StatusOr<std::unique_ptr<index::Database>> OpenDatabase(
+    const ServerConfig& config, const std::function<void(const std::string&)>& on_progress) {
+  index::EmbeddedOptions options;
+  options.data_dir = config.data_dir();
+  options.build_threads = config.build_threads();
+  options.merge_tail_rows = config.merge_tail_rows();
+  options.min_indexed_rows = config.min_indexed_rows();
+  options.max_memory_bytes = static_cast<uint64_t>(config.index_memory_mb()) << 20;
+  options.snapshot_interval = absl::Seconds(config.snapshot_interval_s());
+  options.disk_reserve_bytes = static_cast<uint64_t>(config.disk_reserve_mb()) << 20;
+  options.limits = LimitsOf(config);
+  options.on_progress = on_progress;
+  auto database = index::OpenEmbedded(options);
+  if (!database.ok()) return Prefixed("data folder", database.status());
+  return database;
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> ShippedModel() {
+  std::error_code error;
+  const fs::path program = fs::read_symlink("/proc/self/exe", error);
+  if (error) return absl::NotFoundError("can't tell where this program lies: give --model DIR");
+  const fs::path folder = program.parent_path();
+  std::string tried;
+  for (const char* place : {"../share/imagesearch/models",  // PREFIX/bin
+                            "../../../encoder/models",      // build/NAME/server
+                            "../../encoder/models"}) {      // build/server
+    const fs::path model = (folder / place / kModelName).lexically_normal();
+    if (fs::exists(model / "config.json", error)) return model.string();
+    absl::StrAppend(&tried, " ", model.string());
+  }
+  return absl::NotFoundError(
+      absl::StrCat("the shipped model is not in", tried, ": give --model DIR"));
+}
+
+absl::StatusOr<Backend> OpenBackend(const ServerConfig& config,
+                                    const std::function<void(const std::string&)>& on_progress) {
+  absl::StatusOr<std::unique_ptr<index::Database>> database = absl::UnknownError("not opened");
+  std::thread opener([&] { database = OpenDatabase(config, on_progress); });
+  auto encoder = OpenEncoder(config);
+  if (!encoder.ok()) {
+    // Recovery may take long and can't be stopped. The process ends; as after a crash, nothing
+    // that was acknowledged is lost.
+    opener.detach();
+    return encoder.status();
+  }
+  opener.join();
+  if (!database.ok()) return database.status();
+  Backend backend;
+  backend.batching = encoder->get();
+  backend.encoder = *std::move(encoder);
+  backend.database = *std::move(database);
+  return backend;
+}
+
+}  // namespace imagesearch::server

@@ -1,0 +1,206 @@
+// Joins state, services, health and port, in the order of a server's life.
+#include "server/server.h"
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "encoder/batching_encoder.h"
+#include "server/backend_metrics.h"
+#include "server/config/limits.h"
+#include "server/grpc/services.h"
+#include "server/handlers/target.h"
+#include "server/logging.h"
+
+namespace imagesearch::server {
+namespace {
+
+// The towers are stuck when something waits and nothing has moved for this long.
+constexpr absl::Duration kStuck = absl::Minutes(2);
+constexpr absl::Duration kProbeTimeout = absl::Seconds(3);
+constexpr absl::Duration kSnapshotTime = absl::Seconds(4);
+
+CallRunnerOptions RunnerOptions(const ServerConfig& config) {
+  CallRunnerOptions options;
+  const int cores = static_cast<int>(std::thread::hardware_concurrency());
+  options.index_threads =
+      config.index_threads() > 0 ? config.index_threads() : std::max(4, 2 * cores);
+  options.max_queued_calls = config.max_queued_calls();
+  options.max_encode_calls = config.max_encode_calls();
+  options.max_bulk_calls = config.max_bulk_calls();
+  options.max_inflight_bytes = static_cast<uint64_t>(config.max_inflight_mb()) << 20;
+  options.default_deadline = absl::Milliseconds(config.default_deadline_ms());
+  options.slow_call = absl::Milliseconds(config.slow_call_ms());
+  options.access_log = config.access_log();
+  return options;
+}
+
+UpsertStreamOptions StreamOptions(const ServerConfig& config) {
+  UpsertStreamOptions options;
+  options.max_streams = config.max_streams();
+  options.window_images = config.stream_window_images();
+  options.window_bytes = 2 * config.max_message_bytes();
+  return options;
+}
+
+bool IsLoopback(const std::string& host) {
+  return host == "localhost" || host == "[::1]" || absl::StartsWith(host, "127.");
+}
+
+void WarnOfOpenPort(const std::string& address) {
+  const absl::StatusOr<HostPort> parsed = ParseHostPort(address);
+  if (!parsed.ok() || IsLoopback(parsed->host)) return;
+  Log(LogLevel::kWarn,
+      "PLAINTEXT WITHOUT KEYS: whoever reaches this port can read, change and delete every image",
+      {{"address", address}});
+}
+
+absl::Status MakeDefaultCollection(const Backend& backend) {
+  if (backend.database->GetCollection(kDefaultCollection).ok()) return absl::OkStatus();
+  const encoder::ModelInfo& model = backend.encoder->model();
+  index::CollectionOptions options;
+  options.name = kDefaultCollection;
+  options.dimension = model.dimension;
+  options.model_id = model.id;
+  options.model_fingerprint = model.fingerprint;
+  absl::Status status = backend.database->CreateCollection(options).status();
+  return absl::IsAlreadyExists(status) ? absl::OkStatus() : status;
+}
+
+}  // namespace
+
+Server::Server(const ServerConfig& config, ServerFacts facts)
+    : config_(config),
+      state_(LimitsOf(config), std::move(facts)),
+      runner_(RunnerOptions(config), &state_, &metrics_),
+      streams_(StreamOptions(config), &state_, &metrics_),
+      services_(MakeServices(&runner_, &streams_)) {}
+
+Server::~Server() {
+  watchdog_.reset();
+  http_.reset();
+  if (listening_.server != nullptr) {
+    streams_.Drain();
+    health_.Shutdown();
+    listening_.server->Shutdown(std::chrono::system_clock::now());
+  }
+}
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerConfig& config,
+                                                      ServerFacts facts) {
+  std::unique_ptr<Server> server(new Server(config, std::move(facts)));
+  server->state_.SetProgress("opening the model and the data folder");
+  std::vector<grpc::Service*> services = {&server->health_};
+  for (const auto& service : server->services_) services.push_back(service.get());
+  absl::StatusOr<ListeningServer> listening = StartGrpcServer(config, services);
+  if (!listening.ok()) return listening.status();
+  server->listening_ = *std::move(listening);
+  server->health_.SetLive(true);
+  server->metrics_.live().Set(1);
+  Log(LogLevel::kInfo, "listening",
+      {{"address", config.listen()}, {"port", absl::StrCat(server->port())}});
+  if (!config.http().empty()) {
+    HttpOptions options;
+    options.address = config.http();
+    options.live = [raw = server.get()] { return raw->live(); };
+    absl::StatusOr<std::unique_ptr<HttpServer>> http =
+        HttpServer::Start(options, &server->state_, &server->runner_, &server->metrics_);
+    if (!http.ok()) return http.status();
+    server->http_ = *std::move(http);
+    Log(LogLevel::kInfo, "listening for HTTP",
+        {{"address", config.http()}, {"port", absl::StrCat(server->http_port())}});
+  }
+  WarnOfOpenPort(config.listen());
+  WarnOfOpenPort(config.http());
+  return server;
+}
+
+absl::Status Server::Serve(Backend backend) {
+  absl::Status status = MakeDefaultCollection(backend);
+  if (!status.ok()) return status;
+  metrics_.AddSource(MakeBackendMetrics(backend));
+  state_.SetBackend(std::make_shared<const Backend>(std::move(backend)));
+  state_.SetProgress("");
+  if (config_.probe_interval_ms() > 0) {
+    WatchdogOptions options;
+    options.interval = absl::Milliseconds(config_.probe_interval_ms());
+    options.live = [this] { return CheckLive(); };
+    options.ready = [this] { return CheckReady(); };
+    options.on_live = [this](const absl::Status& status) { OnLive(status); };
+    options.on_ready = [this](const absl::Status& status) { OnReady(status); };
+    watchdog_ = std::make_unique<Watchdog>(std::move(options));
+  } else {
+    OnReady(CheckReady());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Server::CheckLive() const {
+  absl::Status status =
+      ProbeListener(ParseHostPort(config_.listen())->host, listening_.port, kProbeTimeout);
+  if (!status.ok()) return status;
+  const auto backend = state_.backend();
+  if (!backend.ok() || (*backend)->batching == nullptr) return absl::OkStatus();
+  const encoder::BatchingStats stats = (*backend)->batching->stats();
+  const uint64_t waiting = stats.interactive.queued_items + stats.bulk.queued_items;
+  if (waiting > 0 && stats.last_progress != absl::InfinitePast() &&
+      absl::Now() - stats.last_progress > kStuck) {
+    return absl::UnavailableError(absl::StrCat("the towers have not moved for ",
+                                               absl::FormatDuration(kStuck), " and ", waiting,
+                                               " inputs wait"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Server::CheckReady() const {
+  const auto backend = state_.backend();
+  return backend.ok() ? (*backend)->database->WriteHealth() : backend.status();
+}
+
+void Server::OnLive(const absl::Status& status) {
+  live_ = status.ok();
+  health_.SetLive(status.ok());
+  metrics_.live().Set(status.ok() ? 1 : 0);
+  if (!status.ok()) Log(LogLevel::kError, "not live", {{"cause", std::string(status.message())}});
+}
+
+void Server::OnReady(const absl::Status& status) {
+  if (draining_) return;
+  state_.SetReady(status.ok());
+  health_.SetReady(status.ok());
+  metrics_.ready().Set(status.ok() ? 1 : 0);
+  if (status.ok()) {
+    Log(LogLevel::kInfo, "ready",
+        {{"after_ms", absl::StrCat(absl::ToInt64Milliseconds(absl::Now() - state_.start_time()))}});
+  } else {
+    Log(LogLevel::kError, "not ready", {{"cause", std::string(status.message())}});
+  }
+}
+
+absl::Status Server::Drain() {
+  draining_ = true;
+  watchdog_.reset();
+  state_.SetReady(false);
+  health_.SetReady(false);
+  metrics_.ready().Set(0);
+  Log(LogLevel::kInfo, "draining",
+      {{"calls", absl::StrCat(runner_.in_flight())}, {"streams", absl::StrCat(streams_.open())}});
+  absl::SleepFor(absl::Milliseconds(config_.drain_notice_ms()));
+  streams_.Drain();
+  health_.Shutdown();
+  if (http_ != nullptr) http_->Stop();
+  listening_.server->Shutdown(std::chrono::system_clock::now() +
+                              std::chrono::milliseconds(config_.drain_timeout_ms()));
+  const auto backend = state_.backend();
+  absl::Status status;
+  if (backend.ok()) status = (*backend)->database->Close(absl::Now() + kSnapshotTime);
+  Log(status.ok() ? LogLevel::kInfo : LogLevel::kError, "stopped",
+      {{"cause", std::string(status.message())}});
+  return status;
+}
+
+}  // namespace imagesearch::server

@@ -1,0 +1,54 @@
+// sigtimedwait on blocked signals.
+#include "server/signals.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <thread>
+
+#include "server/logging.h"
+
+namespace imagesearch::server {
+namespace {
+
+sigset_t StopSignals() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGINT);
+  return set;
+}
+
+}  // namespace
+
+void BlockStopSignals() {
+  const sigset_t set = StopSignals();
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
+}
+
+std::optional<std::string> AwaitStopSignal(absl::Duration timeout) {
+  const sigset_t set = StopSignals();
+  const timespec time = absl::ToTimespec(timeout);
+  const int signal = sigtimedwait(&set, nullptr, &time);
+  if (signal == SIGTERM) return "SIGTERM";
+  if (signal == SIGINT) return "SIGINT";
+  return std::nullopt;  // the time has passed, or another signal interrupted
+}
+
+void ForceExitOnSignalOrAfter(absl::Duration limit) {
+  std::thread([limit] {
+    const absl::Time end = absl::Now() + limit;
+    while (absl::Now() < end) {
+      if (const auto signal = AwaitStopSignal(end - absl::Now())) {
+        Log(LogLevel::kError, "stopped by force", {{"signal", *signal}});
+        _exit(130);
+      }
+    }
+    Log(LogLevel::kError, "draining took too long");
+    _exit(1);
+  }).detach();
+}
+
+}  // namespace imagesearch::server
