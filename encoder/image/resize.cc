@@ -1,5 +1,5 @@
 // Separable resampling in fixed point, as Pillow's Resample.c defines it: coefficients in double,
-// normalised, rounded to 22 bits; a horizontal pass into 8 bits, then a vertical one.
+// normalised, rounded to 22 bits; a pass into 8 bits for each axis.
 #include "encoder/image/resize.h"
 
 #include <algorithm>
@@ -121,6 +121,47 @@ RgbImage Copy(const RgbView& source, const Rect& part) {
   return result;
 }
 
+struct Span {
+  int begin, length;
+};
+
+// The source positions that any of the outputs needs.
+Span Needed(const ResizeTaps& taps) {
+  const int begin = taps.start.front();
+  return {begin, taps.start.back() + taps.length.back() - begin};
+}
+
+ResizeTaps Shifted(ResizeTaps taps, int by) {
+  for (int& start : taps.start) start -= by;
+  return taps;
+}
+
+RgbView Rows(const RgbView& image, Span span) {
+  return {image.row(span.begin), image.width, span.length, image.stride};
+}
+RgbView Columns(const RgbView& image, Span span) {
+  return {image.data + size_t{3} * span.begin, span.length, image.height, image.stride};
+}
+
+RgbImage Horizontal(const RgbView& source, const ResizeTaps& taps) {
+  RgbImage result(static_cast<int>(taps.start.size()), source.height);
+  ResizeRows(source, taps, result);
+  return result;
+}
+RgbImage Vertical(const RgbView& source, const ResizeTaps& taps) {
+  RgbImage result(source.width, static_cast<int>(taps.start.size()));
+  ResizeColumns(source, taps, result);
+  return result;
+}
+
+// Since version 13 Pillow begins with the vertical pass where that one takes away more than twice
+// as many pixels as the horizontal one (found by comparing its results).
+bool VerticalFirst(const RgbView& source, int target_width, int target_height) {
+  const int rows_less = source.height - target_height;
+  return rows_less > 0 && rows_less > 2 * (source.width - target_width) &&
+         source.width != target_width;
+}
+
 }  // namespace
 
 RgbImage ResizeWindow(const RgbView& source, int target_width, int target_height, Resample resample,
@@ -132,30 +173,25 @@ RgbImage ResizeWindow(const RgbView& source, int target_width, int target_height
     return NearestWindow(source, target_width, target_height, window);
   }
   const Filter filter = FilterOf(resample);
-  if (same_height) {
-    const RgbView rows = {source.row(window.top), source.width, window.height, source.stride};
-    RgbImage result(window.width, window.height);
-    ResizeRows(rows, MakeTaps(source.width, target_width, window.left, window.width, filter),
-               result);
-    return result;
+  const ResizeTaps horizontal =
+      MakeTaps(source.width, target_width, window.left, window.width, filter);
+  const ResizeTaps vertical =
+      MakeTaps(source.height, target_height, window.top, window.height, filter);
+  // Rounding between the passes makes their order part of the result.
+  if (VerticalFirst(source, target_width, target_height)) {
+    const Span columns = Needed(horizontal);
+    const RgbImage low = Vertical(Columns(source, columns), vertical);
+    return Horizontal(low.view(), Shifted(horizontal, columns.begin));
   }
-  ResizeTaps vertical = MakeTaps(source.height, target_height, window.top, window.height, filter);
-  // Only the source rows that the window needs.
-  const int first = vertical.start.front();
-  const int last = vertical.start.back() + vertical.length.back();
-  for (int& start : vertical.start) start -= first;
-  const RgbView rows = {source.row(first), source.width, last - first, source.stride};
-  RgbImage narrow;
   if (same_width) {
-    narrow = Copy(rows, {window.left, 0, window.width, rows.height});
-  } else {
-    narrow = RgbImage(window.width, rows.height);
-    ResizeRows(rows, MakeTaps(source.width, target_width, window.left, window.width, filter),
-               narrow);
+    return Vertical(Columns(source, {window.left, window.width}), vertical);
   }
-  RgbImage result(window.width, window.height);
-  ResizeColumns(narrow.view(), vertical, result);
-  return result;
+  if (same_height) {
+    return Horizontal(Rows(source, {window.top, window.height}), horizontal);
+  }
+  const Span rows = Needed(vertical);
+  const RgbImage narrow = Horizontal(Rows(source, rows), horizontal);
+  return Vertical(narrow.view(), Shifted(vertical, rows.begin));
 }
 
 }  // namespace imagesearch::encoder
