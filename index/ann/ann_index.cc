@@ -10,6 +10,11 @@
 namespace imagesearch::index {
 namespace {
 
+// kAuto: below this a scan of codes takes less than the ranking of lists would save.
+constexpr uint32_t kMinListedRows = 8192;
+// kAuto: when image queries take longer than this through the lists, a graph is added for them.
+constexpr float kGraphPaysNs = 150'000;
+
 absl::Status CheckRange(absl::string_view name, int value, int low, int high) {
   if (value == 0 || (value >= low && value <= high)) return absl::OkStatus();
   return InvalidArgument("BAD_INDEX_OPTION", absl::StrCat(name, " is ", value, "; it must be ", low,
@@ -34,6 +39,68 @@ absl::Status Check(const IndexOptions& options) {
   return absl::OkStatus();
 }
 
+absl::Status Cancelled() {
+  return Error(absl::StatusCode::kCancelled, "CANCELLED", "index build cancelled");
+}
+
+absl::StatusOr<Graph> BuildGraph(const EncodedRows& codes, const AnnBuildOptions& options) {
+  GraphOptions graph;
+  if (options.index.hnsw_m > 0) graph.m = options.index.hnsw_m;
+  if (options.index.hnsw_ef_construction > 0) {
+    graph.ef_construction = options.index.hnsw_ef_construction;
+  }
+  graph.threads = options.threads;
+  graph.cancelled = options.cancelled.get();
+  return Graph::Build(codes, graph);
+}
+
+absl::StatusOr<IndexParts> BuildParts(const VectorSource& vectors, const AnnBuildOptions& options) {
+  IndexParts parts;
+  parts.kind = options.index.kind;
+  if (parts.kind == IndexKind::kAuto) {
+    parts.kind = vectors.rows() < kMinListedRows ? IndexKind::kFlat : IndexKind::kIvf;
+  }
+  std::vector<float> mean = MeanOf(vectors, options.threads);
+  if (options.cancelled != nullptr && *options.cancelled) return Cancelled();
+  if (parts.kind == IndexKind::kFlat) {
+    parts.codes = EncodedRows::Encode(vectors, std::move(mean), {}, options.threads);
+    return parts;
+  }
+
+  ClusterOptions cluster;
+  cluster.lists = static_cast<uint32_t>(options.index.ivf_nlist);
+  cluster.threads = options.threads;
+  cluster.cancelled = options.cancelled.get();
+  absl::StatusOr<Clusters> clusters = ClusterRows(vectors, mean, cluster);
+  if (!clusters.ok()) return clusters.status();
+  parts.lists.emplace(*clusters, vectors.dimension());
+  parts.layout = Layout(std::move(clusters->order));
+  parts.codes =
+      EncodedRows::Encode(vectors, std::move(mean), parts.layout.order(), options.threads);
+  const SearchData data = {vectors, parts.codes, parts.layout};
+
+  TuningOptions tuning;
+  if (options.index.target_recall > 0) tuning.target_recall = options.index.target_recall;
+  tuning.text_sample = options.text_sample;
+  tuning.threads = options.threads;
+  tuning.cancelled = options.cancelled.get();
+  if (parts.kind == IndexKind::kIvf && !Tune(data, *parts.lists, nullptr, tuning, parts.tuning)) {
+    return Cancelled();
+  }
+  if (options.index.kind == IndexKind::kAuto && parts.tuning.image.probe_ns > kGraphPaysNs) {
+    parts.kind = IndexKind::kHnsw;
+  }
+  if (parts.kind == IndexKind::kHnsw) {
+    absl::StatusOr<Graph> graph = BuildGraph(parts.codes, options);
+    if (!graph.ok()) return graph.status();
+    parts.graph = *std::move(graph);
+    if (!Tune(data, *parts.lists, &*parts.graph, tuning, parts.tuning)) return Cancelled();
+  }
+  parts.fixed_ef = options.index.hnsw_ef_search;
+  parts.fixed_probes = options.index.ivf_nprobe;
+  return parts;
+}
+
 }  // namespace
 
 std::vector<std::vector<Neighbor>> AnnIndex::SearchBatch(absl::Span<const AnnQuery> queries) const {
@@ -46,30 +113,10 @@ std::vector<std::vector<Neighbor>> AnnIndex::SearchBatch(absl::Span<const AnnQue
 absl::StatusOr<std::unique_ptr<AnnIndex>> BuildAnnIndex(std::shared_ptr<const VectorSource> vectors,
                                                         const AnnBuildOptions& options) {
   if (absl::Status status = Check(options.index); !status.ok()) return status;
-  if (options.index.kind != IndexKind::kFlat && options.index.kind != IndexKind::kHnsw) {
-    return InvalidArgument("BAD_INDEX_OPTION", "the kind to build must be FLAT or HNSW");
-  }
   try {
-    IndexParts parts;
-    parts.kind = options.index.kind;
-    parts.codes = EncodedRows::Encode(*vectors, {}, options.threads);
-    if (options.cancelled != nullptr && *options.cancelled) {
-      return Error(absl::StatusCode::kCancelled, "CANCELLED", "index build cancelled");
-    }
-    if (parts.kind == IndexKind::kHnsw) {
-      GraphOptions graph;
-      if (options.index.hnsw_m > 0) graph.m = options.index.hnsw_m;
-      if (options.index.hnsw_ef_construction > 0) {
-        graph.ef_construction = options.index.hnsw_ef_construction;
-      }
-      graph.threads = options.threads;
-      graph.cancelled = options.cancelled.get();
-      absl::StatusOr<Graph> built = Graph::Build(parts.codes, graph);
-      if (!built.ok()) return built.status();
-      parts.graph = *std::move(built);
-      if (options.index.hnsw_ef_search > 0) parts.ef = options.index.hnsw_ef_search;
-    }
-    return std::make_unique<CodedIndex>(std::move(vectors), std::move(parts));
+    absl::StatusOr<IndexParts> parts = BuildParts(*vectors, options);
+    if (!parts.ok()) return parts.status();
+    return std::make_unique<CodedIndex>(std::move(vectors), *std::move(parts));
   } catch (const std::exception& e) {
     return Error(absl::StatusCode::kResourceExhausted, "INDEX_BUILD",
                  absl::StrCat("building the index failed: ", e.what()));

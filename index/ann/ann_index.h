@@ -42,7 +42,7 @@ struct AnnQuery {
   int k = 10;  // rows wanted, >= 1
   bool exact = false;
   int effort = 0;  // ef (HNSW) or nprobe (IVF); 0: what the index was tuned to
-  RowMask mask;
+  RowMask mask = {};
 };
 
 // Full-precision vectors by row, for rescoring and building: (n, d) row-major float32, length 1,
@@ -75,13 +75,13 @@ class ByteSource {
 class AnnIndex {
  public:
   virtual ~AnnIndex() = default;
-  virtual IndexKind kind() const = 0;
+  virtual IndexKind kind() const = 0;  // never kAuto
   virtual uint32_t rows() const = 0;
   virtual int dimension() const = 0;
   virtual uint64_t memory_bytes() const = 0;
 
   // The k nearest allowed rows (fewer only when fewer are allowed), best first, scores in float32
-  // of the full-precision vectors.
+  // of the full-precision vectors. FLAT and `exact` find exactly what a float32 scan finds.
   virtual std::vector<Neighbor> Search(const AnnQuery& query) const = 0;
   // The same for many; result i belongs to queries[i]. Default: one after another; FLAT shares its
   // scan.
@@ -92,7 +92,8 @@ class AnnIndex {
 };
 
 struct AnnBuildOptions {
-  IndexOptions index;  // kind must not be kAuto
+  // kAuto: FLAT for few rows, otherwise whichever of IVF and HNSW is measured to serve better.
+  IndexOptions index;
   int threads = 1;
   std::shared_ptr<const std::atomic<bool>>
       cancelled;  // may be null; a cancelled build returns CANCELLED

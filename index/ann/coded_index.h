@@ -1,5 +1,6 @@
-// The index kinds over 8-bit codes: what they hold and how a query finds its way. FLAT is codes
-// alone; HNSW adds a graph.
+// The index kinds over 8-bit codes. FLAT is codes alone; IVF adds lists; HNSW adds lists and a
+// graph, since text queries need the lists. Each query takes the path that was measured to be the
+// cheapest for its kind, mask and k.
 #ifndef IMAGESEARCH_INDEX_ANN_CODED_INDEX_H_
 #define IMAGESEARCH_INDEX_ANN_CODED_INDEX_H_
 
@@ -11,6 +12,8 @@
 #include "index/ann/codes.h"
 #include "index/ann/graph.h"
 #include "index/ann/layout.h"
+#include "index/ann/lists.h"
+#include "index/ann/tuning.h"
 
 namespace imagesearch::index {
 
@@ -18,9 +21,13 @@ namespace imagesearch::index {
 struct IndexParts {
   IndexKind kind = IndexKind::kFlat;
   EncodedRows codes;
-  Layout layout;
-  std::optional<Graph> graph;
-  int ef = 64;  // of a walk for a query that gives none
+  Layout layout;               // the identity for FLAT
+  std::optional<Lists> lists;  // of IVF and HNSW
+  std::optional<Graph> graph;  // of HNSW
+  Tuning tuning;
+  // What the collection's options fix for every query; 0: tuned.
+  int fixed_ef = 0;
+  int fixed_probes = 0;
 };
 
 class CodedIndex final : public AnnIndex {
@@ -40,8 +47,8 @@ class CodedIndex final : public AnnIndex {
       ByteSource& source, std::shared_ptr<const VectorSource> vectors);
 
  private:
-  bool Scans(const AnnQuery& query) const;
-  std::vector<Neighbor> WalkGraph(const AnnQuery& query) const;
+  bool ScansAll(const AnnQuery& query) const { return query.exact || !parts_.lists; }
+  std::vector<Neighbor> Approximate(const AnnQuery& query) const;
 
   const std::shared_ptr<const VectorSource> vectors_;
   const IndexParts parts_;

@@ -28,19 +28,34 @@ int Code(float value, float inverse_scale) {
 
 }  // namespace
 
-EncodedRows EncodedRows::Encode(const VectorSource& source, absl::Span<const uint32_t> order,
-                                int threads) {
-  EncodedRows rows;
+RowCode EncodeRow(const float* x, absl::Span<const float> mean, uint8_t* code) {
+  const size_t d = mean.size();
+  float largest = 0;
+  for (size_t j = 0; j < d; ++j) largest = std::max(largest, std::fabs(x[j] - mean[j]));
+  RowCode row;
+  // Below this the inverse would overflow; such a row equals the mean.
+  row.scale = largest > 1e-30f ? largest / kMaxCode : 0;
+  const float inverse = row.scale > 0 ? 1 / row.scale : 0;
+  double error2 = 0, norm2 = 0;
+  for (size_t j = 0; j < d; ++j) {
+    const int c = Code(x[j] - mean[j], inverse);
+    code[j] = static_cast<uint8_t>(c + 128);
+    const double coded = static_cast<double>(row.scale) * c;
+    const double miss = static_cast<double>(x[j]) - mean[j] - coded;
+    error2 += miss * miss;
+    norm2 += coded * coded;
+  }
+  row.error = std::sqrt(error2);
+  row.norm = std::sqrt(norm2);
+  return row;
+}
+
+std::vector<float> MeanOf(const VectorSource& source, int threads) {
   const uint32_t n = source.rows();
   const int d = source.dimension();
-  rows.dimension_ = d;
-  rows.stride_ = CodeStride(d);
-  rows.scales_.resize(n);
-  rows.codes_.resize(size_t{n} * rows.stride_, 128);
-
   std::mutex mutex;
   std::vector<double> sums(d, 0.0);
-  ParallelFor(n, threads, 1024, [&](uint32_t begin, uint32_t end) {
+  ParallelFor(n, threads, 4096, [&](uint32_t begin, uint32_t end) {
     std::vector<double> local(d, 0.0);
     for (uint32_t i = begin; i < end; ++i) {
       const float* x = source.Row(i);
@@ -49,38 +64,32 @@ EncodedRows EncodedRows::Encode(const VectorSource& source, absl::Span<const uin
     std::lock_guard lock(mutex);
     for (int j = 0; j < d; ++j) sums[j] += local[j];
   });
-  rows.mean_.resize(d);
-  for (int j = 0; j < d; ++j) rows.mean_[j] = n == 0 ? 0 : static_cast<float>(sums[j] / n);
+  std::vector<float> mean(d);
+  for (int j = 0; j < d; ++j) mean[j] = n == 0 ? 0 : static_cast<float>(sums[j] / n);
+  return mean;
+}
 
+EncodedRows EncodedRows::Encode(const VectorSource& source, std::vector<float> mean,
+                                absl::Span<const uint32_t> order, int threads) {
+  EncodedRows rows;
+  const uint32_t n = source.rows();
+  rows.dimension_ = source.dimension();
+  rows.stride_ = CodeStride(rows.dimension_);
+  rows.mean_ = std::move(mean);
+  rows.scales_.resize(n);
+  rows.codes_.resize(size_t{n} * rows.stride_, 128);
+  std::mutex mutex;
   ParallelFor(n, threads, 1024, [&](uint32_t begin, uint32_t end) {
-    std::vector<float> rest(d);
     double ratio = 0, norm = 0, flat = 0;
     for (uint32_t i = begin; i < end; ++i) {
-      const float* x = source.Row(order.empty() ? i : order[i]);
-      float largest = 0;
-      for (int j = 0; j < d; ++j) {
-        rest[j] = x[j] - rows.mean_[j];
-        largest = std::max(largest, std::fabs(rest[j]));
-      }
-      // Below this the inverse would overflow; such a row equals the mean.
-      const float scale = largest > 1e-30f ? largest / kMaxCode : 0;
-      const float inverse = scale > 0 ? 1 / scale : 0;
-      uint8_t* code = rows.codes_.data() + i * rows.stride_;
-      double error2 = 0, norm2 = 0;
-      for (int j = 0; j < d; ++j) {
-        const int c = Code(rest[j], inverse);
-        code[j] = static_cast<uint8_t>(c + 128);
-        const double coded = static_cast<double>(scale) * c;
-        const double miss = static_cast<double>(x[j]) - rows.mean_[j] - coded;
-        error2 += miss * miss;
-        norm2 += coded * coded;
-      }
-      rows.scales_[i] = scale;
-      norm = std::max(norm, std::sqrt(norm2));
-      if (scale > 0) {
-        ratio = std::max(ratio, std::sqrt(error2) / scale);
+      const RowCode row = EncodeRow(source.Row(order.empty() ? i : order[i]), rows.mean_,
+                                    rows.codes_.data() + i * rows.stride_);
+      rows.scales_[i] = row.scale;
+      norm = std::max(norm, row.norm);
+      if (row.scale > 0) {
+        ratio = std::max(ratio, row.error / row.scale);
       } else {
-        flat = std::max(flat, std::sqrt(error2));
+        flat = std::max(flat, row.error);
       }
     }
     std::lock_guard lock(mutex);

@@ -19,6 +19,19 @@
 
 namespace imagesearch::index {
 
+// What coding one row left.
+struct RowCode {
+  float scale = 0;
+  double error = 0;  // |x - mean - scale * c|
+  double norm = 0;   // |scale * c|
+};
+
+// Codes `x` into mean.size() bytes at `code`.
+RowCode EncodeRow(const float* x, absl::Span<const float> mean, uint8_t* code);
+
+// Mean of all rows; zero for none.
+std::vector<float> MeanOf(const VectorSource& source, int threads);
+
 // A query as codes; valid with the EncodedRows that made it.
 struct EncodedQuery {
   AlignedVector<int8_t> code;  // stride() values, the padding 0
@@ -35,9 +48,10 @@ class EncodedRows {
  public:
   EncodedRows() = default;
 
-  // Codes row order[i] of `source` at position i. An empty `order` is the identity. `threads` >= 1.
-  static EncodedRows Encode(const VectorSource& source, absl::Span<const uint32_t> order,
-                            int threads);
+  // Codes row order[i] of `source` at position i, less `mean` (MeanOf). An empty `order` is the
+  // identity. `threads` >= 1.
+  static EncodedRows Encode(const VectorSource& source, std::vector<float> mean,
+                            absl::Span<const uint32_t> order, int threads);
 
   int dimension() const { return dimension_; }
   size_t stride() const { return stride_; }

@@ -1,0 +1,158 @@
+// Ranking and reading inverted lists.
+#include "index/ann/lists.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "index/ann/byte_stream.h"
+
+namespace imagesearch::index {
+namespace {
+
+constexpr size_t kBlock = Collector::kMaxBlock;
+constexpr uint32_t kMaxLists = 65'536;
+// Fewer allowed rows than this part of what was expected is no accident.
+constexpr double kMinMetShare = 0.7;
+
+class CentroidSource final : public VectorSource {
+ public:
+  CentroidSource(const std::vector<float>& values, int dimension)
+      : values_(values), dimension_(dimension) {}
+  uint32_t rows() const override {
+    return static_cast<uint32_t>(values_.size() / static_cast<size_t>(dimension_));
+  }
+  int dimension() const override { return dimension_; }
+  const float* Row(uint32_t row) const override {
+    return values_.data() + size_t{row} * static_cast<size_t>(dimension_);
+  }
+
+ private:
+  const std::vector<float>& values_;
+  const int dimension_;
+};
+
+}  // namespace
+
+Lists::Lists(const Clusters& clusters, int dimension) : offsets_(clusters.offsets) {
+  const CentroidSource source(clusters.centroids, dimension);
+  centroids_ = EncodedRows::Encode(source, MeanOf(source, 1), {}, 1);
+}
+
+uint64_t Lists::memory_bytes() const {
+  return centroids_.memory_bytes() + offsets_.size() * sizeof(uint32_t);
+}
+
+std::vector<Lists::Scored> Lists::Score(const EncodedQuery& query) const {
+  // The query's code is the same whatever mean the rows are coded without, and its product with
+  // that mean is the same for all lists.
+  std::vector<int32_t> dots(size());
+  Simd().dot_rows(centroids_.codes(), centroids_.stride(), size(), query.code.data(), dots.data());
+  std::vector<Scored> scored(size());
+  const float* scales = centroids_.scales();
+  for (uint32_t i = 0; i < size(); ++i) {
+    scored[i] = {scales[i] * static_cast<float>(dots[i] - query.offset), i};
+  }
+  return scored;
+}
+
+std::vector<uint32_t> Lists::Rank(const EncodedQuery& query) const {
+  std::vector<Scored> scored = Score(query);
+  std::sort(scored.begin(), scored.end(),
+            [](const Scored& a, const Scored& b) { return a.score > b.score; });
+  std::vector<uint32_t> ranked(scored.size());
+  for (size_t i = 0; i < ranked.size(); ++i) ranked[i] = scored[i].list;
+  return ranked;
+}
+
+uint32_t Lists::ListOf(uint32_t position) const {
+  return static_cast<uint32_t>(std::upper_bound(offsets_.begin(), offsets_.end(), position) -
+                               offsets_.begin() - 1);
+}
+
+void Lists::Probe(const SearchData& data, uint32_t probes, Collector& collector) const {
+  std::vector<Scored> scored = Score(collector.encoded());
+  probes = std::min(probes, size());
+  const auto nearer = [](const Scored& a, const Scored& b) { return a.score > b.score; };
+  if (probes < size()) {
+    std::nth_element(scored.begin(), scored.begin() + probes, scored.end(), nearer);
+  }
+  const EncodedRows& codes = data.codes;
+  const SimdKernels& simd = Simd();
+  int32_t dots[kBlock];
+  for (uint32_t i = 0; i < probes; ++i) {
+    if (i + 1 < probes) {
+      // The start of the next list; the hardware goes on from there.
+      const uint8_t* next = codes.code(offsets_[scored[i + 1].list]);
+      for (size_t line = 0; line < 32; ++line) __builtin_prefetch(next + 64 * line);
+    }
+    const uint32_t end = offsets_[scored[i].list + 1];
+    for (uint32_t first = offsets_[scored[i].list]; first < end;) {
+      const uint32_t n = std::min<uint32_t>(kBlock, end - first);
+      simd.dot_rows(codes.code(first), codes.stride(), n, collector.encoded().code.data(), dots);
+      collector.AddRange(first, n, dots);
+      first += n;
+    }
+  }
+}
+
+bool Lists::ProbeMasked(const SearchData& data, uint32_t probes, double share,
+                        Collector& collector) const {
+  std::vector<Scored> scored = Score(collector.encoded());
+  const auto farther = [](const Scored& a, const Scored& b) { return a.score < b.score; };
+  std::make_heap(scored.begin(), scored.end(), farther);
+  const EncodedRows& codes = data.codes;
+  const RowMask& mask = collector.query().mask;
+  const SimdKernels& simd = Simd();
+  uint32_t positions[kBlock];
+  int32_t dots[kBlock];
+  size_t count = 0;
+  uint32_t read = 0, allowed = 0;
+  const auto flush = [&] {
+    allowed += static_cast<uint32_t>(count);
+    simd.dot_gather(codes.codes(), codes.stride(), positions, count,
+                    collector.encoded().code.data(), dots);
+    collector.AddPositions(positions, count, dots);
+    count = 0;
+  };
+  const auto follows_score = [&] {
+    const double expected = share * read;
+    return allowed < kMinMetShare * expected && allowed < expected - 3 * std::sqrt(expected);
+  };
+  probes = std::min(probes, size());
+  for (uint32_t i = 0; i < probes; ++i) {
+    std::pop_heap(scored.begin(), scored.end() - i, farther);
+    const uint32_t list = scored[size() - 1 - i].list;
+    for (uint32_t position = offsets_[list]; position < offsets_[list + 1]; ++position) {
+      positions[count] = position;
+      count += mask.Allows(data.layout.RowAt(position)) ? 1 : 0;
+      if (count == kBlock) flush();
+    }
+    read += offsets_[list + 1] - offsets_[list];
+    // The very nearest tell more: a mask may leave out just these.
+    if (i == probes / 8) {
+      if (count > 0) flush();
+      if (follows_score()) return false;
+    }
+  }
+  if (count > 0) flush();
+  return !follows_score();
+}
+
+void Lists::Save(ByteSink& sink) const {
+  WriteValue(sink, size());
+  WriteArray(sink, offsets_);
+  centroids_.Save(sink);
+}
+
+bool Lists::Load(ByteSource& source, uint32_t rows, int dimension) {
+  uint32_t lists;
+  if (!ReadValue(source, lists) || lists > kMaxLists || lists > rows ||
+      !ReadArray(source, lists + 1, offsets_)) {
+    return false;
+  }
+  return offsets_.front() == 0 && offsets_.back() == rows &&
+         std::is_sorted(offsets_.begin(), offsets_.end()) &&
+         centroids_.Load(source, lists, dimension);
+}
+
+}  // namespace imagesearch::index

@@ -1,0 +1,273 @@
+// Measuring recall and cost of the search paths.
+#include "index/ann/tuning.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "index/ann/byte_stream.h"
+#include "index/ann/parallel.h"
+#include "index/ann/sample_queries.h"
+#include "index/ann/scan.h"
+
+namespace imagesearch::index {
+namespace {
+
+constexpr uint32_t kQueries = 250;  // sampled of each kind
+constexpr int kTruth = 1000;        // nearest rows known of each
+constexpr std::array<int, 3> kDepths = {10, 100, kTruth};
+// Recall on a sample must reach the target by this many standard errors, so that the target holds
+// on other queries.
+constexpr double kStandardErrors = 1.65;
+constexpr int kTimings = 3;
+constexpr float kMaxNs = 1e12f;
+
+double Nanoseconds(const std::function<void()>& work) {
+  double best = std::numeric_limits<double>::infinity();
+  for (int i = 0; i < kTimings; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    work();
+    best = std::min(
+        best,
+        std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - start).count());
+  }
+  return best;
+}
+
+constexpr uint32_t kNoRow = 0xffffffff;
+
+struct Sample {
+  std::vector<AnnQuery> queries;
+  std::vector<uint32_t> own;                 // the row a query is a copy of: no answer of its own
+  std::vector<std::vector<uint32_t>> truth;  // positions, nearest first
+};
+
+// Whether recalls of `n` queries, given by their sum and sum of squares, show that the target
+// holds.
+bool Holds(double sum, double squares, size_t n, double target) {
+  if (n == 0) return true;
+  const double count = static_cast<double>(n);
+  const double mean = sum / count;
+  const double variance = std::max(0.0, squares / count - mean * mean);
+  // All found by every query is as much as a sample can show.
+  return mean >= std::min(1.0, target + kStandardErrors * std::sqrt(variance / count)) - 1e-9;
+}
+
+class Tuner {
+ public:
+  Tuner(const SearchData& data, const Lists& lists, const Graph* graph,
+        const TuningOptions& options)
+      : data_(data), lists_(lists), graph_(graph), options_(options) {}
+
+  bool Run(Tuning& tuning) {
+    const uint32_t n = data_.codes.rows();
+    const size_t d = static_cast<size_t>(data_.codes.dimension());
+    if (n == 0) return true;
+    MeasureReads(tuning);
+
+    Sample images;
+    for (uint32_t row : SampleRows(n, kQueries, 17)) {
+      images.queries.push_back({.vector = data_.vectors.Row(row)});
+      images.own.push_back(row);
+    }
+    if (!FindTruth(images)) return false;
+    tuning.image = TuneKind(images);
+
+    std::vector<float> made;
+    absl::Span<const float> texts = options_.text_sample;
+    if (texts.size() < d) {
+      made = SyntheticTexts(data_.vectors, data_.codes.mean(), std::min(n, kQueries), 19);
+      texts = made;
+    }
+    Sample sample;
+    for (uint32_t i : SampleRows(static_cast<uint32_t>(texts.size() / d), kQueries, 23)) {
+      sample.queries.push_back({.vector = texts.data() + i * d, .kind = QueryKind::kText});
+      sample.own.push_back(kNoRow);
+    }
+    if (!FindTruth(sample)) return false;
+    tuning.text = TuneKind(sample);
+    return !Cancelled();
+  }
+
+ private:
+  bool Cancelled() const { return options_.cancelled != nullptr && *options_.cancelled; }
+
+  void MeasureReads(Tuning& tuning) const {
+    const uint32_t n = data_.codes.rows();
+    AnnQuery query = {.vector = data_.vectors.Row(0)};
+    tuning.row_ns = static_cast<float>(Nanoseconds([&] {
+                                         Scan(data_, {&query, 1}, ErrorBound::kLikely);
+                                       }) /
+                                       n);
+    const std::vector<uint32_t> rows = SampleRows(n, std::min(n, 2000 + n / 64), 29);
+    std::vector<uint64_t> words((n + 63) / 64, 0);
+    for (uint32_t row : rows) words[row / 64] |= uint64_t{1} << (row % 64);
+    query.mask = {words.data(), static_cast<uint32_t>(rows.size())};
+    tuning.gather_ns =
+        static_cast<float>(Nanoseconds([&] { ScanAllowed(data_, query, ErrorBound::kLikely); }) /
+                           static_cast<double>(rows.size()));
+  }
+
+  bool FindTruth(Sample& sample) const {
+    const uint32_t count = static_cast<uint32_t>(sample.queries.size());
+    sample.truth.resize(count);
+    ParallelFor(count, options_.threads, 32, [&](uint32_t begin, uint32_t end) {
+      if (Cancelled()) return;
+      std::vector<AnnQuery> queries(sample.queries.begin() + begin, sample.queries.begin() + end);
+      for (AnnQuery& query : queries) query.k = kTruth + 1;
+      const auto found = Scan(data_, queries, ErrorBound::kLikely);
+      for (uint32_t i = begin; i < end; ++i) {
+        for (const Neighbor& neighbor : found[i - begin]) {
+          if (neighbor.row == sample.own[i] || sample.truth[i].size() == kTruth) continue;
+          sample.truth[i].push_back(data_.layout.PositionOf(neighbor.row));
+        }
+      }
+    });
+    return !Cancelled();
+  }
+
+  KindTuning TuneKind(const Sample& sample) const {
+    KindTuning tuned;
+    FindProbes(sample, tuned);
+    const double count = static_cast<double>(sample.queries.size());
+    tuned.probe_ns = static_cast<float>(
+        Nanoseconds([&] {
+          for (const AnnQuery& query : sample.queries) {
+            Collector collector(data_, query, ErrorBound::kLikely);
+            lists_.Probe(data_, Tuning::Probes(tuned, 10, lists_.size()), collector);
+            collector.Finish();
+          }
+        }) /
+        count);
+    if (graph_ == nullptr) return tuned;
+    for (int ef : {10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512}) {
+      if (Cancelled()) return tuned;
+      bool holds = false;
+      const double ns = Nanoseconds([&] { holds = WalkHolds(sample, ef); }) / count;
+      // A wider walk only gets dearer.
+      if (ns > 4 * tuned.probe_ns) break;
+      if (!holds) continue;
+      tuned.ef = static_cast<float>(ef);
+      tuned.walk_ns = static_cast<float>(ns);
+      break;
+    }
+    return tuned;
+  }
+
+  void FindProbes(const Sample& sample, KindTuning& tuned) const {
+    const uint32_t size = lists_.size();
+    const size_t count = sample.queries.size();
+    for (size_t depth = 0; depth < kDepths.size(); ++depth) {
+      // found_at[r]: (query, part of its nearest rows that the list of rank r holds).
+      std::vector<std::vector<std::pair<uint32_t, double>>> found_at(size);
+      double sum = 0, squares = 0;
+      std::vector<double> recall(count, 0.0);
+      std::vector<uint32_t> rank(size);
+      for (uint32_t q = 0; q < count; ++q) {
+        const std::vector<uint32_t> ranked =
+            lists_.Rank(data_.codes.EncodeQuery(sample.queries[q].vector));
+        for (uint32_t i = 0; i < size; ++i) rank[ranked[i]] = i;
+        const size_t known = std::min<size_t>(kDepths[depth], sample.truth[q].size());
+        if (known == 0) {
+          recall[q] = 1;
+          sum += 1;
+          squares += 1;
+        }
+        for (size_t i = 0; i < known; ++i) {
+          found_at[rank[lists_.ListOf(sample.truth[q][i])]].push_back(
+              {q, 1.0 / static_cast<double>(known)});
+        }
+      }
+      uint32_t probes = 0;
+      while (probes < size && !Holds(sum, squares, count, options_.target_recall)) {
+        for (const auto& [q, part] : found_at[probes]) {
+          sum += part;
+          squares += part * (2 * recall[q] + part);
+          recall[q] += part;
+        }
+        ++probes;
+      }
+      tuned.probes[depth] = static_cast<float>(std::max(probes, 1u));
+      if (depth > 0) tuned.probes[depth] = std::max(tuned.probes[depth], tuned.probes[depth - 1]);
+    }
+  }
+
+  // Whether a walk of this width holds the target.
+  bool WalkHolds(const Sample& sample, int ef) const {
+    double sum = 0, squares = 0;
+    for (size_t q = 0; q < sample.queries.size(); ++q) {
+      AnnQuery query = sample.queries[q];
+      query.k = kDepths[0] + 1;
+      Collector collector(data_, query, ErrorBound::kLikely);
+      graph_->Walk(data_, ef, collector);
+      const std::vector<Neighbor> found = collector.Finish();
+      const size_t known = std::min<size_t>(kDepths[0], sample.truth[q].size());
+      size_t hits = 0;
+      for (size_t i = 0; i < known; ++i) {
+        const uint32_t row = data_.layout.RowAt(sample.truth[q][i]);
+        hits += std::any_of(found.begin(), found.end(),
+                            [&](const Neighbor& neighbor) { return neighbor.row == row; });
+      }
+      const double recall = known == 0 ? 1 : static_cast<double>(hits) / static_cast<double>(known);
+      sum += recall;
+      squares += recall * recall;
+    }
+    return Holds(sum, squares, sample.queries.size(), options_.target_recall);
+  }
+
+  const SearchData& data_;
+  const Lists& lists_;
+  const Graph* graph_;
+  const TuningOptions& options_;
+};
+
+}  // namespace
+
+uint32_t Tuning::Probes(const KindTuning& kind, double k, uint32_t lists) {
+  // Straight lines between the measured depths on logarithmic scales, the last one going on.
+  const double depth = std::max(0.0, std::log10(std::max(k, 1.0)) - 1);
+  const size_t i = depth < 1 ? 0 : 1;
+  const double low = std::log(kind.probes[i]), high = std::log(kind.probes[i + 1]);
+  const double probes = std::exp(low + (high - low) * (depth - static_cast<double>(i)));
+  return static_cast<uint32_t>(
+      std::clamp(std::ceil(probes - 1e-4), 1.0, std::max(1.0, static_cast<double>(lists))));
+}
+
+void Tuning::Save(ByteSink& sink) const {
+  for (const KindTuning* kind : {&image, &text}) {
+    WriteArray(sink, kind->probes);
+    WriteValue(sink, kind->probe_ns);
+    WriteValue(sink, kind->ef);
+    WriteValue(sink, kind->walk_ns);
+  }
+  WriteValue(sink, row_ns);
+  WriteValue(sink, gather_ns);
+}
+
+bool Tuning::Load(ByteSource& source) {
+  const auto time = [](float x) { return x >= 0 && x <= kMaxNs; };
+  for (KindTuning* kind : {&image, &text}) {
+    if (!source.Read(kind->probes.data(), sizeof(kind->probes)) ||
+        !ReadValue(source, kind->probe_ns) || !ReadValue(source, kind->ef) ||
+        !ReadValue(source, kind->walk_ns)) {
+      return false;
+    }
+    for (float probes : kind->probes) {
+      if (!(probes >= 1 && probes <= 65'536)) return false;
+    }
+    if (!time(kind->probe_ns) || !time(kind->walk_ns) || !(kind->ef >= 0 && kind->ef <= 10'000)) {
+      return false;
+    }
+  }
+  return ReadValue(source, row_ns) && ReadValue(source, gather_ns) && time(row_ns) &&
+         time(gather_ns);
+}
+
+bool Tune(const SearchData& data, const Lists& lists, const Graph* graph,
+          const TuningOptions& options, Tuning& tuning) {
+  return Tuner(data, lists, graph, options).Run(tuning);
+}
+
+}  // namespace imagesearch::index
