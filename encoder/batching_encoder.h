@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "absl/time/time.h"
 #include "encoder/encoder.h"
 
 namespace imagesearch::encoder {
@@ -23,6 +24,9 @@ struct BatchingOptions {
   double min_bulk_share = 0.1;
   // Query vectors remembered, keyed by text; 0 turns the cache off.
   int text_cache_entries = 10'000;
+  // How long MakeBatchingEncoder may take to measure batches of several sizes. Zero: costs are
+  // learned from the traffic alone.
+  absl::Duration measure_budget = absl::Milliseconds(1500);
 };
 
 // Figures for metrics; each only grows, but for the queue_* gauges.
@@ -37,10 +41,27 @@ struct BatchingStats {
   uint64_t shared_in_flight = 0;  // byte-identical images encoded once
   uint64_t text_cache_hits = 0;
   double tower_seconds = 0, prepare_seconds = 0;
-  absl::Time last_progress = absl::InfinitePast();  // heartbeat of the tower thread
+  // Heartbeat of the tower thread; it also beats while there is nothing to do.
+  absl::Time last_progress = absl::InfinitePast();
 };
 
-// Thread-safe. The destructor finishes what is queued.
+// How a request goes:
+// - A text is tokenised on the caller's thread, an image is decoded by the prepare pool; then one
+//   thread runs the towers, a batch at a time, as soon as they are free: there is no waiting for a
+//   batch to fill. Images and texts batch apart, texts with others of about their length. How large
+//   a batch may grow follows from measured costs (encoder/batch_cost_model.h).
+// - Interactive work goes first, and bulk work fills up its batches; while both wait, bulk gets at
+//   least min_bulk_share of the towers' time. Neither lane may take more than three quarters of the
+//   queue's room, so neither can shut the other out.
+// - A full queue refuses with RESOURCE_EXHAUSTED QUEUE_FULL, or makes the caller wait if it asked
+//   for that; a deadline that the queue can't meet is refused at once with RESOURCE_EXHAUSTED
+//   DEADLINE_UNREACHABLE; both say when to retry. What expires or is cancelled in the queue is
+//   answered DEADLINE_EXCEEDED or CANCELLED and never reaches the towers.
+// - Byte-identical inputs (with equal crop boxes) that are in flight are encoded once.
+// - When the towers run out of memory the batch is split, and later ones stay smaller.
+//
+// Thread-safe. Deadlines are turned to the steady clock on arrival. The destructor finishes what is
+// queued; EncodeAsync must not be called by then.
 class BatchingEncoder : public Encoder {
  public:
   virtual BatchingStats stats() const = 0;
