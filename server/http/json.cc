@@ -62,7 +62,7 @@ absl::Status FromJson(absl::string_view json, google::protobuf::Message* message
   if (status.ok()) return absl::OkStatus();
   const auto words = status.message();
   return InvalidArgument(
-      "BAD_JSON", absl::StrCat("the JSON is not a ", message->GetDescriptor()->full_name(), ": ",
+      "BAD_JSON", absl::StrCat("the JSON is not a valid ", message->GetDescriptor()->full_name(), ": ",
                                OneLine(absl::string_view(words.data(), words.size()))));
 }
 
