@@ -29,11 +29,10 @@ class SameConv2d(nn.Conv2d):
 
     def forward(self, x):
         k, s = self.kernel_size[0], self.stride[0]
-        total = [max((-(-n // s) - 1) * s + k - n, 0) for n in x.shape[-2:]]
-        (top, left), (h, w) = [t // 2 for t in total], total
-        if h == 2 * top and w == 2 * left:
-            return F.conv2d(x, self.weight, self.bias, s, (top, left), 1, self.groups)
-        x = F.pad(x, (left, w - left, top, h - top))
+        if s == 1:
+            return F.conv2d(x, self.weight, self.bias, 1, k // 2, 1, self.groups)
+        h, w = (max((-(-n // s) - 1) * s + k - n, 0) for n in x.shape[-2:])
+        x = F.pad(x, (w // 2, w - w // 2, h // 2, h - h // 2))
         return F.conv2d(x, self.weight, self.bias, s, 0, 1, self.groups)
 
 
