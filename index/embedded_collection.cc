@@ -30,14 +30,12 @@ bool IsExpired(const records::Item& item, int64_t now_micros) {
 
 // Bytes that a record takes in a reply, about.
 uint64_t RecordBytes(const Record& record) {
-  return record.id.size() + record.vector.size() * sizeof(float) +
-         record.metadata.ByteSizeLong() + record.content_hash.size() + 48;
+  return record.id.size() + record.vector.size() * sizeof(float) + record.metadata.ByteSizeLong() +
+         record.content_hash.size() + 48;
 }
 
 // Every write acknowledged with a version up to this is in a view taken afterwards.
-uint64_t AnswerVersion(uint64_t before, const View& view) {
-  return std::max(before, view.version);
-}
+uint64_t AnswerVersion(uint64_t before, const View& view) { return std::max(before, view.version); }
 
 }  // namespace
 
@@ -72,8 +70,7 @@ absl::StatusOr<EmbeddedCollection::PreparedQuery> EmbeddedCollection::Prepare(
     const Query& query) const {
   if (query.limit < 1 || query.offset < 0) {
     return InvalidArgument("BAD_LIMIT", absl::StrCat("limit is ", query.limit, " and offset ",
-                                                     query.offset,
-                                                     "; they start at 1 and at 0"));
+                                                     query.offset, "; they start at 1 and at 0"));
   }
   PreparedQuery prepared;
   prepared.query = &query;
@@ -129,8 +126,8 @@ std::vector<absl::StatusOr<SearchResult>> EmbeddedCollection::SearchBatch(
   }
   const auto candidates = SearchView(*reading.view, options().dimension, specs);
   for (size_t i = 0; i < prepared.size(); ++i) {
-    results[owners[i]] = Finish(prepared[i], *reading.view, AnswerVersion(before, *reading.view),
-                                candidates[i]);
+    results[owners[i]] =
+        Finish(prepared[i], *reading.view, AnswerVersion(before, *reading.view), candidates[i]);
   }
   return results;
 }
@@ -278,7 +275,15 @@ absl::StatusOr<ListPage> EmbeddedCollection::List(const ListOptions& list) {
   return page;
 }
 
-// Everything is in the exact tail, which no index can better.
-absl::Status EmbeddedCollection::Optimize() { return CheckAlive(); }
+absl::Status EmbeddedCollection::Optimize() {
+  Gate::Pass pass(&engine_->gate);
+  absl::Status status = pass.status();
+  if (status.ok()) status = CheckAlive();
+  if (status.ok()) status = merger_.Run(MergeOccasion::kForced);
+  if (absl::IsCancelled(status)) {
+    return Error(absl::StatusCode::kUnavailable, "CLOSED", "the database is closed");
+  }
+  return status;
+}
 
 }  // namespace imagesearch::index

@@ -11,6 +11,7 @@
 #include "index/collection.h"
 #include "index/store/collection_state.h"
 #include "index/store/engine.h"
+#include "index/store/merger.h"
 #include "index/store/search.h"
 
 namespace imagesearch::index {
@@ -18,7 +19,7 @@ namespace imagesearch::index {
 class EmbeddedCollection : public Collection {
  public:
   EmbeddedCollection(std::shared_ptr<Engine> engine, std::shared_ptr<CollectionState> state)
-      : engine_(std::move(engine)), state_(std::move(state)) {}
+      : engine_(std::move(engine)), state_(std::move(state)), merger_(engine_.get(), state_) {}
 
   const CollectionOptions& options() const override { return state_->options; }
   CollectionInfo Info() const override;
@@ -42,6 +43,7 @@ class EmbeddedCollection : public Collection {
   absl::Status SweepExpired();
 
   const std::shared_ptr<CollectionState>& state() const { return state_; }
+  Merger* merger() { return &merger_; }
 
  private:
   struct PreparedQuery;
@@ -59,6 +61,7 @@ class EmbeddedCollection : public Collection {
 
   const std::shared_ptr<Engine> engine_;
   const std::shared_ptr<CollectionState> state_;
+  Merger merger_;
 };
 
 }  // namespace imagesearch::index

@@ -1,10 +1,12 @@
 // Opens the store, keeps the set of collections, and runs the work in the background.
 #include "index/embedded_database.h"
 
+#include <sys/resource.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include <algorithm>
-#include <exception>
+#include <chrono>
 #include <map>
 #include <thread>
 #include <utility>
@@ -17,11 +19,15 @@
 #include "index/store/engine.h"
 #include "index/store/keys.h"
 #include "index/store/recovery.h"
+#include "index/store/snapshot.h"
 
 namespace imagesearch::index {
 namespace {
 
 constexpr size_t kMaxNameBytes = 64;
+constexpr int kMergeNiceness = 10;
+constexpr std::chrono::seconds kIdleAfter(3);
+constexpr std::chrono::seconds kMergeRetry(5);
 
 absl::Status CheckRange(absl::string_view field, double value, double low, double high) {
   if (value == 0 || (value >= low && value <= high)) return absl::OkStatus();
@@ -36,9 +42,9 @@ absl::Status CheckCollection(const CollectionOptions& options, const Limits& lim
   };
   if (name.empty() || name.size() > kMaxNameBytes ||
       !std::all_of(name.begin(), name.end(), allowed) || name[0] == '_' || name[0] == '-') {
-    return InvalidArgument("BAD_NAME",
-                           absl::StrCat("a collection's name has 1 to ", kMaxNameBytes,
-                                        " of a-z, 0-9, _ and -, and starts with a letter or digit"));
+    return InvalidArgument(
+        "BAD_NAME", absl::StrCat("a collection's name has 1 to ", kMaxNameBytes,
+                                 " of a-z, 0-9, _ and -, and starts with a letter or digit"));
   }
   if (options.dimension < 1 || options.dimension > static_cast<int>(limits.max_dimension)) {
     return InvalidArgument("BAD_DIMENSION",
@@ -93,7 +99,11 @@ class EmbeddedDatabase : public Database {
 
  private:
   std::shared_ptr<EmbeddedCollection> Find(const std::string& name) const;
-  void Work();
+  std::vector<std::shared_ptr<EmbeddedCollection>> Collections() const;
+  // True: it is time to stop.
+  bool Pause(std::chrono::milliseconds pause);
+  void Sweep();
+  void Merge();
 
   const std::shared_ptr<Engine> engine_;
   std::string instance_id_;  // constant after Open
@@ -102,7 +112,8 @@ class EmbeddedDatabase : public Database {
   CondVar stop_changed_;
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
   std::map<std::string, std::shared_ptr<EmbeddedCollection>> collections_ ABSL_GUARDED_BY(mutex_);
-  std::thread worker_;
+  std::thread sweeper_;
+  std::thread merger_;
 };
 
 absl::Status EmbeddedDatabase::Open() {
@@ -135,7 +146,11 @@ absl::Status EmbeddedDatabase::Open() {
     MutexLock lock(&mutex_);
     collections_[record.name()] = std::make_shared<EmbeddedCollection>(engine_, *std::move(state));
   }
-  worker_ = std::thread([this] { Work(); });
+  std::vector<uint32_t> ids;
+  for (const records::CollectionRecord& record : *records) ids.push_back(record.id());
+  RemoveStrayFolders(*engine_, ids);
+  sweeper_ = std::thread([this] { Sweep(); });
+  merger_ = std::thread([this] { Merge(); });
   return absl::OkStatus();
 }
 
@@ -210,6 +225,7 @@ absl::StatusOr<uint64_t> EmbeddedDatabase::DeleteCollection(const std::string& n
     };
     version = group->StageRecord(change, fill, [this, collection, name] {
       collection->state()->deleted.store(true);
+      collection->state()->Clear();
       MutexLock lock(&mutex_);
       collections_.erase(name);
     });
@@ -227,11 +243,16 @@ absl::StatusOr<std::shared_ptr<Collection>> EmbeddedDatabase::GetCollection(
   return std::shared_ptr<Collection>(std::move(collection));
 }
 
-std::vector<std::shared_ptr<Collection>> EmbeddedDatabase::ListCollections() {
+std::vector<std::shared_ptr<EmbeddedCollection>> EmbeddedDatabase::Collections() const {
   MutexLock lock(&mutex_);
-  std::vector<std::shared_ptr<Collection>> all;
+  std::vector<std::shared_ptr<EmbeddedCollection>> all;
   for (const auto& [name, collection] : collections_) all.push_back(collection);
   return all;
+}
+
+std::vector<std::shared_ptr<Collection>> EmbeddedDatabase::ListCollections() {
+  const auto all = Collections();
+  return {all.begin(), all.end()};
 }
 
 absl::Status EmbeddedDatabase::WriteHealth() const {
@@ -239,22 +260,48 @@ absl::Status EmbeddedDatabase::WriteHealth() const {
   return pass.status().ok() ? engine_->store->health() : pass.status();
 }
 
-// Reclaims expired images, once a second.
-void EmbeddedDatabase::Work() {
-  while (true) {
-    std::vector<std::shared_ptr<EmbeddedCollection>> collections;
-    {
-      MutexLock lock(&mutex_);
-      if (!stop_) {
-        stop_changed_.WaitUntil(&mutex_, CondVar::Clock::now() + std::chrono::seconds(1));
-      }
-      if (stop_) return;
-      for (const auto& [name, collection] : collections_) collections.push_back(collection);
-    }
-    for (const std::shared_ptr<EmbeddedCollection>& collection : collections) {
+bool EmbeddedDatabase::Pause(std::chrono::milliseconds pause) {
+  const auto until = CondVar::Clock::now() + pause;
+  MutexLock lock(&mutex_);
+  while (!stop_ && stop_changed_.WaitUntil(&mutex_, until)) {
+  }
+  return stop_;
+}
+
+// Reclaims expired images.
+void EmbeddedDatabase::Sweep() {
+  while (!Pause(std::chrono::seconds(1))) {
+    for (const auto& collection : Collections()) {
       collection->state()->HideExpired(engine_->NowMicros());
       // A failed write shows in WriteHealth, and the ids wait for the next round.
       collection->SweepExpired().IgnoreError();
+    }
+  }
+}
+
+// Keeps tails short while writes go on, and brings segments together when they rest.
+void EmbeddedDatabase::Merge() {
+  // Searches come first on a busy machine; threads that a build starts inherit this.
+  setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kMergeNiceness);
+  struct Watched {
+    uint64_t version = 0;
+    CondVar::Clock::time_point since;
+  };
+  std::map<uint32_t, Watched> watched;
+  while (!Pause(std::chrono::milliseconds(200))) {
+    for (const auto& collection : Collections()) {
+      Gate::Pass pass(&engine_->gate);
+      if (!pass.status().ok()) return;
+      const auto now = CondVar::Clock::now();
+      const uint64_t version = collection->state()->view()->version;
+      Watched& seen = watched[collection->state()->id];
+      if (seen.version != version) seen = {version, now};
+      const MergeOccasion occasion =
+          now - seen.since >= kIdleAfter ? MergeOccasion::kIdle : MergeOccasion::kWriting;
+      if (!collection->merger()->IsDue(occasion)) continue;
+      // A merge that failed (a full disk) left everything as it was; the next round tries again.
+      absl::Status status = collection->merger()->Run(occasion);
+      if (!status.ok() && Pause(kMergeRetry)) return;
     }
   }
 }
@@ -265,10 +312,13 @@ absl::Status EmbeddedDatabase::Close(absl::Time snapshot_deadline) {
     stop_ = true;
     stop_changed_.SignalAll();
   }
-  if (worker_.joinable()) worker_.join();
+  engine_->cancelled->store(true);
+  if (sweeper_.joinable()) sweeper_.join();
+  if (merger_.joinable()) merger_.join();
   if (!engine_->gate.Close() || engine_->store == nullptr) return absl::OkStatus();
   {
-    // Views hold RocksDB snapshots, which must go before the store does.
+    // Views hold RocksDB snapshots, which must go before the store does. Deleted collections that
+    // somebody still points to let go of theirs when they were deleted.
     MutexLock lock(&mutex_);
     for (const auto& [name, collection] : collections_) collection->state()->Clear();
     collections_.clear();

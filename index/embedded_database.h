@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -31,6 +32,9 @@ struct EmbeddedOptions {
   // Writes are refused (DISK_FULL) below this much free disk; 0: 5 % of the disk, at most 1 GiB.
   uint64_t disk_reserve_bytes = 0;
   Limits limits;
+  // Unit text vectors (t, d) row-major of a collection's model, which show an index where text
+  // queries lie (AnnBuildOptions); null or an empty answer: none known.
+  std::function<std::vector<float>(const CollectionOptions&)> text_sample;
   // Progress of recovery, for logs and GetServerInfo; may be null.
   std::function<void(const std::string&)> on_progress;
   // A test's file system; null: the real one. Not owned.

@@ -92,8 +92,7 @@ absl::StatusOr<UpsertResult> EmbeddedCollection::Upsert(std::vector<UpsertItem> 
       const bool live = stored[i] && (stored[i]->expire_unix_micros() == 0 ||
                                       stored[i]->expire_unix_micros() > now);
       staged[i].result.created = !live;
-      staged[i].result.status =
-          Decide(staged[i], live ? &*stored[i] : nullptr, upsert.create_only);
+      staged[i].result.status = Decide(staged[i], live ? &*stored[i] : nullptr, upsert.create_only);
     }
     absl::Status begun = group->Begin(state_, staged.size());
     if (!begun.ok()) return begun;

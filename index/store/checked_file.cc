@@ -73,8 +73,7 @@ absl::StatusOr<std::unique_ptr<CheckedFileWriter>> CheckedFileWriter::Create(
     rocksdb::Env* env, const std::string& path, FileKind kind) {
   std::unique_ptr<CheckedFileWriter> writer(new CheckedFileWriter(env, path));
   writer->kind_ = kind;
-  rocksdb::Status made =
-      env->NewWritableFile(path + ".tmp", &writer->file_, rocksdb::EnvOptions());
+  rocksdb::Status made = env->NewWritableFile(path + ".tmp", &writer->file_, rocksdb::EnvOptions());
   if (!made.ok()) return FromRocks(made, "making " + path + ".tmp");
   const Header header = MakeHeader(kind);
   writer->Append({reinterpret_cast<const char*>(&header), sizeof(header)});
@@ -193,8 +192,8 @@ absl::Status CheckedFile::Verify(FileKind kind, const std::string& path) {
     return Damaged(path, "the footer is damaged");
   }
   const size_t room = size_ - sizeof(Header) - sizeof(Footer);
-  const uint64_t blocks = footer.payload_size / kBlockBytes +
-                          (footer.payload_size % kBlockBytes != 0 ? 1 : 0);
+  const uint64_t blocks =
+      footer.payload_size / kBlockBytes + (footer.payload_size % kBlockBytes != 0 ? 1 : 0);
   if (footer.payload_size > room || footer.description_size > kMaxDescriptionBytes ||
       footer.blocks != blocks ||
       footer.payload_size + footer.description_size + blocks * sizeof(uint32_t) != room) {
@@ -218,9 +217,7 @@ absl::Status CheckedFile::Verify(FileKind kind, const std::string& path) {
   return absl::OkStatus();
 }
 
-void CheckedFile::AdviseRandom() const {
-  madvise(const_cast<char*>(data_), size_, MADV_RANDOM);
-}
+void CheckedFile::AdviseRandom() const { madvise(const_cast<char*>(data_), size_, MADV_RANDOM); }
 
 CheckedFile::~CheckedFile() {
   if (data_ != nullptr) munmap(const_cast<char*>(data_), size_);

@@ -205,40 +205,54 @@ void CollectionState::ReturnExpired(std::vector<std::string> ids) {
                   std::make_move_iterator(ids.end()));
 }
 
-void CollectionState::SealTail() {
+std::shared_ptr<const View> CollectionState::SealTail() {
   MutexLock lock(&apply_mutex_);
   open_chunk_ = nullptr;
+  return view();
 }
 
-void CollectionState::InstallSegments(std::vector<std::shared_ptr<const Segment>> segments,
-                                      uint32_t end_slot) {
-  // A dead row of the new segments is one whose slot is not alive in the current view; the view
-  // only loses slots below end_slot, so most are found dead or alive without the lock, and those
-  // that die meanwhile are found again under it.
+void CollectionState::InstallSegment(std::shared_ptr<const Segment> segment, uint32_t first_slot,
+                                     uint32_t end_slot) {
   MutexLock lock(&apply_mutex_);
   const std::shared_ptr<const View> old = view();
   auto next = std::make_shared<View>();
   next->version = old->version;
   next->snapshot = old->snapshot;
-  for (std::shared_ptr<const Segment>& segment : segments) {
-    const uint32_t rows = segment->rows();
-    next->segments.push_back({segment, nullptr, rows});
-    next->live += rows;
-    for (uint32_t row = 0; row < rows; ++row) {
-      std::optional<RowRef> current = old->Find(segment->slot(row));
-      if (!current || !current->alive) Kill(next.get(), segment->slot(row));
+  SegmentPart built{segment, nullptr, 0};
+  auto alive =
+      std::make_shared<std::vector<uint64_t>>(segment == nullptr ? 0 : (segment->rows() + 63) / 64);
+  // Live slots of the replaced parts and rows of the segment ascend together; a live slot has a
+  // row.
+  uint32_t row = 0;
+  auto keep = [&](uint32_t slot) {
+    while (segment->slot(row) < slot) ++row;
+    (*alive)[row >> 6] |= uint64_t{1} << (row & 63);
+    ++built.live;
+  };
+  for (const SegmentPart& part : old->segments) {
+    if (part.segment->first_slot() < first_slot || part.segment->first_slot() >= end_slot) continue;
+    for (uint32_t r = 0; r < part.segment->rows(); ++r) {
+      if (part.IsAlive(r)) keep(part.segment->slot(r));
     }
   }
-  for (const SegmentPart& part : old->segments) {
-    if (part.segment->first_slot() < end_slot) continue;
-    next->segments.push_back(part);
-    next->live += part.live;
-  }
   for (const TailPart& part : old->tail) {
-    if (part.rows == 0 || part.chunk->slots[part.rows - 1] < end_slot) continue;
-    next->tail.push_back(part);
-    for (uint64_t word : part.alive) next->live += static_cast<uint64_t>(__builtin_popcountll(word));
+    if (part.chunk->slots[0] >= end_slot) {
+      next->tail.push_back(part);
+      continue;
+    }
+    for (uint32_t r = 0; r < part.rows; ++r) {
+      if (part.IsAlive(r)) keep(part.chunk->slots[r]);
+    }
   }
+  if (segment != nullptr && built.live < segment->rows()) built.alive = std::move(alive);
+  for (const SegmentPart& part : old->segments) {
+    if (part.segment->first_slot() < first_slot) next->segments.push_back(part);
+  }
+  if (built.live > 0) next->segments.push_back(std::move(built));
+  for (const SegmentPart& part : old->segments) {
+    if (part.segment->first_slot() >= end_slot) next->segments.push_back(part);
+  }
+  next->live = old->live;
   Publish(std::move(next));
 }
 

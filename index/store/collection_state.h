@@ -30,13 +30,13 @@ struct MemoryChange {
   std::optional<uint32_t> removed_slot;
   std::optional<uint32_t> added_slot;
   std::optional<uint32_t> updated_slot;
-  std::vector<float> vector;               // of the added slot, length 1
-  google::protobuf::Struct old_metadata;   // of the removed or updated slot
-  google::protobuf::Struct metadata;       // of the added or updated slot
-  int64_t expire_micros = 0;               // of the added or updated slot; 0: never
+  std::vector<float> vector;              // of the added slot, length 1
+  google::protobuf::Struct old_metadata;  // of the removed or updated slot
+  google::protobuf::Struct metadata;      // of the added or updated slot
+  int64_t expire_micros = 0;              // of the added or updated slot; 0: never
 };
 
-// Thread-safe. Apply, InstallSegments and SealTail are each called by one thread at a time.
+// Thread-safe. Apply is called by one thread at a time, and so is InstallSegment.
 class CollectionState {
  public:
   CollectionState(uint32_t id, CollectionOptions options);
@@ -73,12 +73,14 @@ class CollectionState {
   // Those that could not be deleted yet.
   void ReturnExpired(std::vector<std::string> ids);
 
-  // Replaces the parts that stand for the slots below `end_slot`. Rows whose image died meanwhile
-  // are dead in the new view too. Both ends of the range are ends of parts.
-  void InstallSegments(std::vector<std::shared_ptr<const Segment>> segments, uint32_t end_slot);
   // Ends the current tail chunk, so that what is written from now on can stay when a segment takes
-  // the place of what was there before.
-  void SealTail();
+  // the place of what the returned view holds.
+  std::shared_ptr<const View> SealTail();
+  // Replaces the parts that stand for slots [first_slot, end_slot), which must be whole parts.
+  // `segment` null: no row was live there. Rows whose image died while it was built are dead in the
+  // new view too.
+  void InstallSegment(std::shared_ptr<const Segment> segment, uint32_t first_slot,
+                      uint32_t end_slot);
 
   // Lets go of everything, so that the store can be closed.
   void Clear();

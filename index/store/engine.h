@@ -2,9 +2,11 @@
 #ifndef IMAGESEARCH_INDEX_STORE_ENGINE_H_
 #define IMAGESEARCH_INDEX_STORE_ENGINE_H_
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <utility>
 
 #include "index/embedded_database.h"
 #include "index/store/gate.h"
@@ -32,6 +34,8 @@ struct Engine {
   std::unique_ptr<RocksStore> store;
   std::unique_ptr<GroupCommit> commit;
   std::atomic<int64_t> latest_micros{0};
+  // Set when builds shall stop.
+  const std::shared_ptr<std::atomic<bool>> cancelled = std::make_shared<std::atomic<bool>>(false);
 };
 
 }  // namespace imagesearch::index

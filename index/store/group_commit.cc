@@ -14,8 +14,7 @@ constexpr size_t kMaxGroup = 256;
 constexpr size_t kMaxGroupBytes = 8 << 20;
 }  // namespace
 
-GroupCommit::GroupCommit(RocksStore* store)
-    : store_(store), version_(store->recovered_version()) {}
+GroupCommit::GroupCommit(RocksStore* store) : store_(store), version_(store->recovered_version()) {}
 
 absl::Status GroupCommit::Run(const Stage& stage, bool exclusive) {
   Writer writer{&stage, exclusive, absl::OkStatus()};
@@ -68,9 +67,9 @@ absl::Status GroupCommit::WaitForVersion(uint64_t version, absl::Time deadline) 
   MutexLock lock(&mutex_);
   while (version_.load() < version) {
     if (!changed_.WaitUntil(&mutex_, until) && version_.load() < version) {
-      return Error(absl::StatusCode::kDeadlineExceeded, "VERSION_NOT_REACHED",
-                   absl::StrCat("this server is at version ", version_.load(), ", not yet at ",
-                                version));
+      return Error(
+          absl::StatusCode::kDeadlineExceeded, "VERSION_NOT_REACHED",
+          absl::StrCat("this server is at version ", version_.load(), ", not yet at ", version));
     }
   }
   return absl::OkStatus();

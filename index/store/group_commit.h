@@ -47,7 +47,7 @@ class GroupCommit {
   std::atomic<uint64_t> version_;
 
   Mutex mutex_;
-  CondVar changed_;  // a writer is done, or the version moved
+  CondVar changed_;                                    // a writer is done, or the version moved
   std::deque<Writer*> queue_ ABSL_GUARDED_BY(mutex_);  // the first one leads
 };
 

@@ -51,8 +51,8 @@ inline std::string ChangeKey(uint64_t version) {
 }
 
 // Column family `default`.
-inline constexpr char kVersionKey[] = "version";              // big-endian uint64
-inline constexpr char kInstanceKey[] = "instance";            // text
+inline constexpr char kVersionKey[] = "version";                 // big-endian uint64
+inline constexpr char kInstanceKey[] = "instance";               // text
 inline constexpr char kNextCollectionKey[] = "next_collection";  // big-endian uint32
 inline constexpr char kCollectionTag = 'c';
 inline constexpr char kCountersTag = 'n';

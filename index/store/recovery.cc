@@ -1,10 +1,15 @@
 #include "index/store/recovery.h"
 
+#include <algorithm>
+#include <set>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "index/store/keys.h"
+#include "index/store/segment_builder.h"
+#include "index/store/snapshot.h"
 #include "index/store/vector_value.h"
 
 namespace imagesearch::index {
@@ -43,6 +48,54 @@ absl::StatusOr<Bitmap> LoadItems(Engine* engine, const StoreSnapshot& snapshot,
   return live;
 }
 
+uint64_t LiveIn(const Bitmap& live, uint32_t first_slot, uint64_t end_slot) {
+  const uint64_t below_end = end_slot == 0 ? 0 : live.rank(static_cast<uint32_t>(end_slot - 1));
+  return below_end - (first_slot == 0 ? 0 : live.rank(first_slot - 1));
+}
+
+// The whole segments of the newest snapshot that names them; where one is damaged, an older
+// snapshot's that fits between the others.
+std::vector<std::shared_ptr<const Segment>> ReadSegments(const Engine& engine,
+                                                         const CollectionState& state,
+                                                         const Bitmap& live) {
+  std::vector<std::string> problems;
+  std::vector<std::shared_ptr<const Segment>> segments;
+  std::set<std::string> tried;
+  for (const auto& snapshot : ReadSnapshots(engine, state, &problems)) {
+    for (const std::string& name : snapshot.segments()) {
+      if (!tried.insert(name).second) continue;
+      auto read = ReadSegment(engine, state, name);
+      if (!read.ok()) {
+        problems.push_back(read.status().ToString());
+        continue;
+      }
+      const std::shared_ptr<const Segment> segment = *std::move(read);
+      const bool overlaps = std::any_of(segments.begin(), segments.end(), [&](const auto& other) {
+        return segment->first_slot() < other->end_slot() &&
+               other->first_slot() < segment->end_slot();
+      });
+      if (overlaps) continue;
+      uint64_t held = 0;
+      for (uint32_t row = 0; row < segment->rows(); ++row)
+        held += live.contains(segment->slot(row));
+      if (held != LiveIn(live, segment->first_slot(), segment->end_slot())) {
+        problems.push_back(absl::StrCat(name, " lacks vectors of its range"));
+        continue;
+      }
+      segments.push_back(segment);
+    }
+  }
+  std::sort(segments.begin(), segments.end(),
+            [](const auto& a, const auto& b) { return a->first_slot() < b->first_slot(); });
+  if (engine.options.on_progress) {
+    for (const std::string& problem : problems) {
+      engine.options.on_progress(absl::StrCat("collection '", state.options.name,
+                                              "': rebuilding from the store: ", problem));
+    }
+  }
+  return segments;
+}
+
 absl::Status LoadTail(Engine* engine, const StoreSnapshot& snapshot, const Bitmap& live,
                       uint32_t first_slot, CollectionState* state) {
   RocksStore::Range range =
@@ -61,6 +114,37 @@ absl::Status LoadTail(Engine* engine, const StoreSnapshot& snapshot, const Bitma
     state->LoadTailRow(slot, id, vector);
   }
   return range.status();
+}
+
+// Builds what no file held: exact segments, which the merger turns into better ones later.
+absl::Status BuildGap(Engine* engine, const StoreSnapshot& snapshot, const Bitmap& live,
+                      uint32_t first_slot, uint32_t end_slot, CollectionState* state) {
+  if (LiveIn(live, first_slot, end_slot) == 0) return absl::OkStatus();
+  const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  auto segment = BuildSegment(
+      engine, *state, snapshot, first_slot, end_slot, [](uint64_t) { return IndexKind::kFlat; },
+      cores);
+  if (!segment.ok()) return segment.status();
+  if (*segment != nullptr) state->LoadSegment(*std::move(segment), live);
+  return absl::OkStatus();
+}
+
+absl::Status LoadVectors(Engine* engine, const StoreSnapshot& snapshot, const Bitmap& live,
+                         uint64_t next_slot, CollectionState* state) {
+  uint32_t covered = 0;  // slots below it are loaded
+  for (std::shared_ptr<const Segment>& segment : ReadSegments(*engine, *state, live)) {
+    absl::Status status = BuildGap(engine, snapshot, live, covered, segment->first_slot(), state);
+    if (!status.ok()) return status;
+    covered = segment->end_slot();
+    state->LoadSegment(std::move(segment), live);
+  }
+  const auto end = static_cast<uint32_t>(next_slot);
+  if (LiveIn(live, covered, end) >= static_cast<uint64_t>(engine->options.merge_tail_rows)) {
+    absl::Status status = BuildGap(engine, snapshot, live, covered, end, state);
+    if (!status.ok()) return status;
+    covered = end;
+  }
+  return LoadTail(engine, snapshot, live, covered, state);
 }
 
 }  // namespace
@@ -122,14 +206,14 @@ absl::StatusOr<std::shared_ptr<CollectionState>> LoadCollection(
   const StoreSnapshot snapshot = engine->store->Snapshot();
   std::string value;
   records::CollectionCounters counters;
-  absl::Status status = engine->store->Get(
-      Family::kDefault, TaggedKey(kCountersTag, record.id()), snapshot, &value);
+  absl::Status status =
+      engine->store->Get(Family::kDefault, TaggedKey(kCountersTag, record.id()), snapshot, &value);
   if (!status.ok() || !counters.ParseFromString(value)) {
     return Damaged(*state, "its counters are unreadable");
   }
   auto live = LoadItems(engine, snapshot, state.get());
   if (!live.ok()) return live.status();
-  status = LoadTail(engine, snapshot, *live, 0, state.get());
+  status = LoadVectors(engine, snapshot, *live, counters.next_slot(), state.get());
   if (!status.ok()) return status;
   state->FinishLoad(counters.version(), snapshot);
   if (state->view()->live != live->cardinality()) {

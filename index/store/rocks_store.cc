@@ -94,9 +94,9 @@ absl::Status RocksStore::OpenDatabase() {
       rocksdb::DB::Open(MakeDbOptions(options_.env), path, MakeFamilies(), &handles, &db);
   if (!opened.ok()) {
     if (opened.IsIOError() && absl::StrContains(opened.ToString(), "/LOCK")) {
-      return Error(absl::StatusCode::kUnavailable, "DATA_DIR_LOCKED",
-                   absl::StrCat("another process uses ", options_.data_dir, ": ",
-                                opened.ToString()));
+      return Error(
+          absl::StatusCode::kUnavailable, "DATA_DIR_LOCKED",
+          absl::StrCat("another process uses ", options_.data_dir, ": ", opened.ToString()));
     }
     return FromRocks(opened, "opening " + path);
   }
@@ -106,8 +106,8 @@ absl::Status RocksStore::OpenDatabase() {
   if (!status.ok()) return status;
   if (recovered_version_ < acked->version) {
     return Error(absl::StatusCode::kDataLoss, "STORE_CORRUPT",
-                 absl::StrCat("the store ends at version ", recovered_version_,
-                              ", but version ", acked->version, " was acknowledged"));
+                 absl::StrCat("the store ends at version ", recovered_version_, ", but version ",
+                              acked->version, " was acknowledged"));
   }
   auto log = AckedLog::Create(options_.env, acked_path, recovered_version_);
   if (!log.ok()) return log.status();
@@ -182,9 +182,9 @@ absl::Status RocksStore::CheckDiskSpace() const {
   if (!options_.env->GetFreeSpace(options_.data_dir, &free_bytes).ok()) return absl::OkStatus();
   if (free_bytes < options_.disk_reserve_bytes) {
     return Error(absl::StatusCode::kResourceExhausted, "DISK_FULL",
-                   absl::StrCat(free_bytes >> 20, " MiB are free on the disk of ",
-                                options_.data_dir, "; writes stop below ",
-                                options_.disk_reserve_bytes >> 20, " MiB. Reads go on"));
+                 absl::StrCat(free_bytes >> 20, " MiB are free on the disk of ", options_.data_dir,
+                              "; writes stop below ", options_.disk_reserve_bytes >> 20,
+                              " MiB. Reads go on"));
   }
   return absl::OkStatus();
 }

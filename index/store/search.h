@@ -19,7 +19,7 @@ struct SearchSpec {
   QueryKind kind = QueryKind::kImage;
   size_t k = 10;  // >= 1
   bool exact = false;
-  int effort = 0;                   // of the index; 0: what it was tuned to
+  int effort = 0;                    // of the index; 0: what it was tuned to
   const SlotSet* allowed = nullptr;  // slots; null: all
 };
 

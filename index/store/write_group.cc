@@ -139,7 +139,8 @@ uint64_t WriteGroup::StageRecord(
     const std::function<void(rocksdb::WriteBatch*, uint64_t version)>& fill,
     std::function<void()> after_commit) {
   fill(&batch_, next_version_);
-  batch_.Put(store_->handle(Family::kChanges), ChangeKey(next_version_), change.SerializeAsString());
+  batch_.Put(store_->handle(Family::kChanges), ChangeKey(next_version_),
+             change.SerializeAsString());
   after_commit_.push_back(std::move(after_commit));
   last_version_ = next_version_++;
   return last_version_;

@@ -34,7 +34,8 @@ class WriteGroup {
   // in the group wholly or not at all. `max_puts`: at most so many Puts will follow;
   // RESOURCE_EXHAUSTED SLOTS when the collection has not that many slot numbers left.
   absl::Status Begin(const std::shared_ptr<CollectionState>& collection, uint64_t max_puts);
-  // Gives the image a fresh slot. `old`: what Find returned. Slot and version of `item` are set here.
+  // Gives the image a fresh slot. `old`: what Find returned. Slot and version of `item` are set
+  // here.
   void Put(const std::string& id, const std::optional<records::Item>& old, records::Item item,
            std::vector<float> vector);
   // New metadata and expiry, same slot.

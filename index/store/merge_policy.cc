@@ -1,0 +1,61 @@
+#include "index/store/merge_policy.h"
+
+#include <algorithm>
+
+namespace imagesearch::index {
+namespace {
+
+// AUTO scans below this size: the scan is exact and about as fast as a graph walk there.
+constexpr uint64_t kAutoGraphRows = 20'000;
+// Idle work starts at this many rows outside the largest segment, or this share of it.
+constexpr uint64_t kIdleRows = 256;
+constexpr double kIdleShare = 0.05;
+// A segment with this share of dead rows is built anew.
+constexpr double kDeadShare = 0.3;
+
+}  // namespace
+
+IndexKind KindFor(const MergePolicy& policy, uint64_t rows) {
+  if (policy.wanted == IndexKind::kFlat || rows < policy.min_indexed_rows) return IndexKind::kFlat;
+  if (policy.wanted != IndexKind::kAuto) return policy.wanted;
+  return rows < kAutoGraphRows ? IndexKind::kFlat : IndexKind::kHnsw;
+}
+
+std::optional<MergePlan> PlanMerge(const MergePolicy& policy, MergeOccasion occasion,
+                                   const std::vector<PartSize>& segments, const PartSize& tail) {
+  const size_t n = segments.size();
+  if (occasion == MergeOccasion::kForced) {
+    const bool good =
+        tail.rows == 0 && (n == 0 || (n == 1 && segments[0].live == segments[0].rows &&
+                                      segments[0].kind == KindFor(policy, segments[0].live)));
+    if (good) return std::nullopt;
+    return MergePlan{0, n, true};
+  }
+  if (tail.rows >= policy.merge_tail_rows) {
+    MergePlan plan{n, n, true};
+    uint64_t merged = tail.rows;
+    while (plan.first_segment > 0 && segments[plan.first_segment - 1].live <= 2 * merged) {
+      merged += segments[--plan.first_segment].live;
+    }
+    return plan;
+  }
+  for (size_t i = 0; i < n; ++i) {
+    const PartSize& part = segments[i];
+    const bool dying = static_cast<double>(part.rows - part.live) > kDeadShare * part.rows;
+    if (dying || part.kind != KindFor(policy, part.live)) return MergePlan{i, i + 1, false};
+  }
+  if (occasion == MergeOccasion::kIdle) {
+    uint64_t total = tail.live, largest = 0;
+    for (const PartSize& part : segments) {
+      total += part.live;
+      largest = std::max(largest, part.live);
+    }
+    const uint64_t outside = total - largest;
+    const bool worth = outside >= kIdleRows &&
+                       static_cast<double>(outside) >= kIdleShare * static_cast<double>(largest);
+    if (worth && (n > 1 || tail.rows > 0)) return MergePlan{0, n, true};
+  }
+  return std::nullopt;
+}
+
+}  // namespace imagesearch::index

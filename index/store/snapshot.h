@@ -1,0 +1,31 @@
+// Which segments made up a collection at a version: a small file each time they change, two kept.
+#ifndef IMAGESEARCH_INDEX_STORE_SNAPSHOT_H_
+#define IMAGESEARCH_INDEX_STORE_SNAPSHOT_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "index/store/collection_state.h"
+#include "index/store/engine.h"
+#include "index/store/records.pb.h"
+
+namespace imagesearch::index {
+
+// Writes the snapshot of the segments of `view` as of `version`, then removes what no kept snapshot
+// names: the third newest snapshot, and files of segments that none of the kept ones holds.
+absl::Status WriteSnapshot(const Engine& engine, const CollectionState& state, const View& view,
+                           uint64_t version);
+
+// The whole and fitting snapshots, newest first. Damaged ones are reported in `problems`.
+std::vector<records::SnapshotDescription> ReadSnapshots(const Engine& engine,
+                                                        const CollectionState& state,
+                                                        std::vector<std::string>* problems);
+
+// Removes index folders of collections that are gone.
+void RemoveStrayFolders(const Engine& engine, const std::vector<uint32_t>& collections);
+
+}  // namespace imagesearch::index
+
+#endif  // IMAGESEARCH_INDEX_STORE_SNAPSHOT_H_
