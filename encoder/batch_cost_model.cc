@@ -98,19 +98,21 @@ double BatchCostModel::Seconds(Input::Kind kind, int size) const {
 
 int BatchCostModel::BestSize(Input::Kind kind) const {
   const Curve& costs = curve(kind);
+  if (Seconds(kind, 1) <= 0) return costs.largest;
   const double one_image = Seconds(Input::Kind::kImage, 1);
   const double longest =
       one_image > 0 ? kLongestBatch * one_image : std::numeric_limits<double>::infinity();
-  double best = std::numeric_limits<double>::infinity();
   std::vector<std::pair<int, double>> candidates;  // size, seconds for each item
-  for (int size = 1; size <= costs.largest; size *= 2) {
-    const double seconds = Seconds(kind, size);
-    if (size > 1 && seconds > longest) break;
-    candidates.emplace_back(size, seconds / size);
-    best = std::min(best, seconds / size);
+  double best = std::numeric_limits<double>::infinity();
+  bool known = true;  // of the last candidate
+  for (int i = 0; 1 << i <= costs.largest; ++i) {
+    const double seconds = Seconds(kind, 1 << i);
+    if (i > 0 && seconds > longest) break;
+    known = costs.seconds[static_cast<size_t>(i)] >= 0;
+    candidates.emplace_back(1 << i, seconds / (1 << i));
+    best = std::min(best, candidates.back().second);
   }
-  // Beyond the last size that was measured the line says nothing new, so the largest may stand.
-  if (Seconds(kind, 1) <= 0) return costs.largest;
+  if (!known) return candidates.back().first;
   for (const auto& [size, each] : candidates) {
     if (each <= kNearlyBest * best) return size;
   }

@@ -28,9 +28,10 @@ class BatchCostModel {
   // Seconds of a batch, 0 while nothing is known; between and beyond known sizes linear.
   double Seconds(Input::Kind kind, int size) const;
 
-  // The size at which batches of this kind are worth running while there is enough to do: the
-  // smallest whose time for each item is within 3 % of the best, and which takes no longer than six
-  // single images, so that what comes in meanwhile need not wait longer.
+  // The size at which batches of this kind are worth running while there is enough to do. None
+  // takes longer than six single images, so that what comes in meanwhile need not wait longer.
+  // Among those it is the largest while that one's time is not known yet, else the smallest whose
+  // time for each item is within 3 % of the best.
   int BestSize(Input::Kind kind) const;
 
  private:

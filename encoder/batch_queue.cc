@@ -15,9 +15,6 @@ constexpr int kReadyBatches = 4;
 // Every so many images that are decoded, one of the bulk lane goes first.
 constexpr unsigned kBulkDecodeTurn = 8;
 
-constexpr Priority kLanes[] = {Priority::kInteractive, Priority::kBulk};
-constexpr Input::Kind kKinds[] = {Input::Kind::kText, Input::Kind::kImage};
-
 size_t IndexOf(Input::Kind kind) { return static_cast<size_t>(kind); }
 
 bool SameInput(const Input& a, const Input& b) {
@@ -120,47 +117,42 @@ void BatchQueue::SetReady(const ItemPtr& item) {
   QueueOf(*item)->push_back(item);
 }
 
-bool BatchQueue::has_ready() const {
-  for (const Lane& each : lanes_) {
-    for (const auto& queue : each.ready) {
-      if (!queue.empty()) return true;
-    }
-  }
-  return false;
+bool BatchQueue::HasReady(Priority priority) const {
+  const auto& ready = lane(priority).ready;
+  return std::any_of(ready.begin(), ready.end(), [](const auto& queue) { return !queue.empty(); });
 }
 
-Priority BatchQueue::NextLane() const {
-  const auto waits = [this](Priority priority) {
-    const Lane& each = lane(priority);
-    return !each.ready[0].empty() || !each.ready[1].empty();
-  };
-  if (!waits(Priority::kInteractive)) return Priority::kBulk;
-  if (!waits(Priority::kBulk)) return Priority::kInteractive;
-  return bulk_seconds_ < options_.min_bulk_share * shared_seconds_ ? Priority::kBulk
-                                                                   : Priority::kInteractive;
+Input::Kind BatchQueue::OldestKind(Priority priority) const {
+  const auto& texts = lane(priority).ready[IndexOf(Input::Kind::kText)];
+  const auto& images = lane(priority).ready[IndexOf(Input::Kind::kImage)];
+  if (texts.empty()) return Input::Kind::kImage;
+  if (images.empty()) return Input::Kind::kText;
+  return texts.front()->sequence < images.front()->sequence ? Input::Kind::kText
+                                                            : Input::Kind::kImage;
 }
 
 std::vector<ItemPtr> BatchQueue::TakeBatch(const BatchCostModel& costs) {
-  if (!has_ready()) return {};
-  const Priority first = NextLane();
-  const Lane& from = lane(first);
-  // The kind whose head has waited longest.
-  Input::Kind kind = Input::Kind::kImage;
-  uint64_t oldest = std::numeric_limits<uint64_t>::max();
-  for (Input::Kind each : kKinds) {
-    const auto& queue = from.ready[IndexOf(each)];
-    if (!queue.empty() && queue.front()->sequence < oldest) {
-      oldest = queue.front()->sequence;
-      kind = each;
+  const bool interactive = HasReady(Priority::kInteractive), bulk = HasReady(Priority::kBulk);
+  if (!interactive && !bulk) return {};
+  Priority first = interactive ? Priority::kInteractive : Priority::kBulk;
+  Input::Kind kind = OldestKind(first);
+  int size = costs.BestSize(kind);
+  if (interactive && bulk) {
+    // Bulk work gets its turn when it has earned one, and no more than it has earned.
+    const Input::Kind bulk_kind = OldestKind(Priority::kBulk);
+    if (bulk_credit_ > 0 && bulk_credit_ >= costs.Seconds(bulk_kind, 1)) {
+      first = Priority::kBulk;
+      kind = bulk_kind;
+      size = costs.BestSize(kind);
+      while (size > 1 && costs.Seconds(kind, size) > bulk_credit_) --size;
     }
   }
   const size_t length_class =
-      LengthClass(from.ready[IndexOf(kind)].front()->prepared.tokens.size());
-  const auto size = static_cast<size_t>(costs.BestSize(kind));
+      LengthClass(lane(first).ready[IndexOf(kind)].front()->prepared.tokens.size());
   std::vector<ItemPtr> batch;
   const auto take_from = [&](Priority priority) {
     auto& queue = lane(priority).ready[IndexOf(kind)];
-    for (auto next = queue.begin(); next != queue.end() && batch.size() < size;) {
+    for (auto next = queue.begin(); next != queue.end() && static_cast<int>(batch.size()) < size;) {
       const bool fits = kind == Input::Kind::kImage ||
                         LengthClass((*next)->prepared.tokens.size()) == length_class;
       if (!fits) {
@@ -178,22 +170,15 @@ std::vector<ItemPtr> BatchQueue::TakeBatch(const BatchCostModel& costs) {
 }
 
 void BatchQueue::Charge(const std::vector<ItemPtr>& batch, double seconds) {
-  bool waiting[2] = {false, false};
-  size_t bulk = 0;
-  for (const ItemPtr& item : batch) {
-    waiting[static_cast<size_t>(item->lane)] = true;
-    bulk += item->lane == Priority::kBulk;
-  }
-  for (Priority priority : kLanes) {
-    const Lane& each = lane(priority);
-    waiting[static_cast<size_t>(priority)] |= !each.ready[0].empty() || !each.ready[1].empty();
-  }
-  if (!waiting[0] || !waiting[1]) {
-    shared_seconds_ = bulk_seconds_ = 0;
-    return;
-  }
-  shared_seconds_ += seconds;
-  bulk_seconds_ += seconds * static_cast<double>(bulk) / static_cast<double>(batch.size());
+  const auto bulk =
+      static_cast<double>(std::count_if(batch.begin(), batch.end(), [](const ItemPtr& item) {
+        return item->lane == Priority::kBulk;
+      }));
+  const auto all = static_cast<double>(batch.size());
+  const bool both =
+      (bulk > 0 || HasReady(Priority::kBulk)) && (bulk < all || HasReady(Priority::kInteractive));
+  const double earned = options_.min_bulk_share * seconds - bulk / all * seconds;
+  bulk_credit_ = both ? std::max(bulk_credit_ + earned, 0.0) : 0.0;
 }
 
 void BatchQueue::Erase(const ItemPtr& item) {

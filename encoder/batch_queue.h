@@ -77,7 +77,7 @@ class BatchQueue {
 
   // Items of one kind to run together, now kRunning; empty while none is ready.
   std::vector<ItemPtr> TakeBatch(const BatchCostModel& costs);
-  // The towers spent `seconds` on `batch`: the account of the lanes' shares.
+  // The towers spent `seconds` on `batch`: keeps the account of bulk's share.
   void Charge(const std::vector<ItemPtr>& batch, double seconds);
 
   // Takes the item out and hands over its waiters.
@@ -93,8 +93,7 @@ class BatchQueue {
   // Images of `lane`, or ahead of it, that wait for decoding.
   size_t UnpreparedAhead(Priority lane) const;
 
-  bool empty() const { return by_hash_.empty(); }
-  bool has_ready() const;
+  bool empty() const { return lanes_[0].items + lanes_[1].items == 0; }
 
   // The lanes' gauges and counters are kept here, the rest by the owner.
   BatchingStats stats;
@@ -117,15 +116,17 @@ class BatchQueue {
   void Account(const Item& item, int sign);
   void Erase(const ItemPtr& item);
   bool DropDeadWaiters(Item& item, SteadyTime now, Answers& answers);
-  Priority NextLane() const;
+  bool HasReady(Priority priority) const;
+  // The kind of which a ready item of the lane has waited longest.
+  Input::Kind OldestKind(Priority priority) const;
 
   const BatchingOptions options_;
   std::array<Lane, 2> lanes_;
   absl::flat_hash_map<uint64_t, ItemPtr> by_hash_;
   uint64_t next_sequence_ = 0;
   unsigned taken_ = 0;  // items handed out for decoding
-  // Towers' time while both lanes waited: all of it, and bulk's.
-  double shared_seconds_ = 0, bulk_seconds_ = 0;
+  // Towers' time that bulk work has earned, while interactive work waited too, and not had yet.
+  double bulk_credit_ = 0;
 };
 
 }  // namespace imagesearch::encoder
