@@ -14,7 +14,7 @@ namespace imagesearch::client {
 
 struct ChannelOptions {
   // HOST:PORT, or any gRPC target such as dns:///search.internal:8080.
-  std::string target = "127.0.0.1:8080";
+  std::string target = "127.0.0.1:50051";
 
   // Largest message sent. Also the retry buffer of each call: gRPC's own default of 256 KiB would
   // leave most image uploads without a retry.

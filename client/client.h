@@ -1,7 +1,7 @@
 // The typed C++ API of imagesearchd: one method per rpc, absl::Status with reasons instead of
 // gRPC's.
 //
-//   auto client = imagesearch::client::Client::Connect({.channel = {.target = "127.0.0.1:8080"}});
+//   auto client = imagesearch::client::Client::Connect({.channel = {.target = "127.0.0.1:50051"}});
 //   v1::SearchRequest request;
 //   *request.mutable_query()->add_terms() = imagesearch::client::TextTerm("a red bicycle");
 //   auto response = (*client)->Search(request);

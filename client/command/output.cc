@@ -1,0 +1,121 @@
+// See output.h.
+#include "client/command/output.h"
+
+#include <algorithm>
+#include <iostream>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/time.h"
+
+namespace imagesearch::client {
+namespace {
+
+bool ContinuesCharacter(char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; }
+
+// Characters, near enough to columns for names and paths.
+size_t Width(absl::string_view text) {
+  return text.size() - std::count_if(text.begin(), text.end(), ContinuesCharacter);
+}
+
+}  // namespace
+
+void Table::Print(std::ostream& out) const {
+  std::vector<size_t> widths;
+  for (size_t c = 0; c < columns_.size(); ++c) {
+    size_t width = Width(columns_[c].title);
+    for (const auto& row : rows_) width = std::max(width, Width(row[c]));
+    widths.push_back(width);
+  }
+  const auto print_row = [&](auto&& cell) {
+    std::string line;
+    for (size_t c = 0; c < columns_.size(); ++c) {
+      const std::string& text = cell(c);
+      const std::string padding(widths[c] - Width(text), ' ');
+      if (c > 0) line += "  ";
+      const bool right = columns_[c].align == Align::kRight;
+      absl::StrAppend(&line, right ? padding : "", text,
+                      right || c + 1 == columns_.size() ? "" : padding);
+    }
+    out << line << "\n";
+  };
+  print_row([&](size_t c) -> const std::string& { return columns_[c].title; });
+  for (const auto& row : rows_) print_row([&](size_t c) -> const std::string& { return row[c]; });
+}
+
+std::string Dump(const Json& json, int indent) {
+  return json.dump(indent, ' ', false, Json::error_handler_t::replace);
+}
+
+void PrintJson(const Json& json) { std::cout << Dump(json, 2) << "\n"; }
+
+Json ToJson(const v1::Vector& vector) {
+  Json list = Json::array();
+  for (float value : vector.values()) list.push_back(value);
+  return list;
+}
+
+Json ToJson(const v1::StoredImage& image) {
+  Json object = {{"id", image.id()}, {"metadata", ToJson(image.metadata())}};
+  if (!image.content_hash().empty()) object["content_hash"] = image.content_hash();
+  object["version"] = image.version();
+  if (image.has_expire_time()) {
+    object["expire_time"] =
+        absl::FormatTime(absl::RFC3339_sec, absl::FromUnixSeconds(image.expire_time().seconds()),
+                         absl::UTCTimeZone());
+  }
+  if (image.has_vector()) object["vector"] = ToJson(image.vector());
+  return object;
+}
+
+Json ToJson(const v1::Collection& collection) {
+  return {{"name", collection.name()},
+          {"index", v1::Index::Kind_Name(collection.index().kind())},
+          {"serving", v1::Index::Kind_Name(collection.serving_kind())},
+          {"model_id", collection.model_id()},
+          {"dimension", collection.dimension()},
+          {"image_count", collection.image_count()},
+          {"disk_bytes", collection.disk_bytes()},
+          {"memory_bytes", collection.memory_bytes()},
+          {"version", collection.version()}};
+}
+
+std::string MetadataText(const google::protobuf::Struct& metadata, const std::string& key) {
+  const auto it = metadata.fields().find(key);
+  return it == metadata.fields().end() ? "" : it->second.string_value();
+}
+
+std::string PathOf(const google::protobuf::Struct& metadata) {
+  for (const char* key : {"path", "url", "name", "title"}) {
+    if (std::string text = MetadataText(metadata, key); !text.empty()) return text;
+  }
+  return "";
+}
+
+std::string HumanBytes(uint64_t bytes) {
+  const char* units[] = {"B", "kB", "MB", "GB", "TB"};
+  double value = static_cast<double>(bytes);
+  int unit = 0;
+  while (value >= 1000 && unit < 4) {
+    value /= 1000;
+    ++unit;
+  }
+  return absl::StrFormat(unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
+}
+
+std::string HumanCount(uint64_t count) {
+  std::string text = absl::StrCat(count);
+  for (int at = static_cast<int>(text.size()) - 3; at > 0; at -= 3) text.insert(at, ",");
+  return text;
+}
+
+std::string Shorten(absl::string_view text, size_t width) {
+  if (text.size() <= width) return std::string(text);
+  size_t head = (width - 3) / 2;
+  size_t tail = text.size() - (width - 3 - head);
+  while (head > 0 && ContinuesCharacter(text[head])) --head;
+  while (tail < text.size() && ContinuesCharacter(text[tail])) ++tail;
+  return absl::StrCat(text.substr(0, head), "...", text.substr(tail));
+}
+
+}  // namespace imagesearch::client

@@ -1,0 +1,270 @@
+// `imagesearch search` and `imagesearch encode`.
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "base/error.h"
+#include "client/command/contact_sheet.h"
+#include "client/command/context.h"
+#include "client/command/output.h"
+#include "client/command/query.h"
+#include "client/picture/prepare.h"
+#include "client/picture/thumbnail.h"
+#include "client/status.h"
+
+namespace imagesearch::client {
+namespace {
+
+constexpr int kThumbnailSide = 200;
+
+struct SearchOptions {
+  std::vector<std::string> words;
+  std::vector<std::string> images;
+  std::vector<std::string> ids;
+  std::string filter;
+  int limit = 10;
+  int offset = 0;
+  float min_score = -2;
+  bool has_min_score = false;
+  bool exact = false;
+  bool with_vector = false;
+  std::string html;
+  bool html_append = false;
+};
+
+// An image of the query as it is sent: shrunk when it is beyond the server's default limits.
+absl::StatusOr<std::string> QueryImage(const std::string& path) {
+  auto bytes = ReadFile(path);
+  if (!bytes.ok()) return bytes.status();
+  auto prepared = PreparePicture(*std::move(bytes), PictureLimits());
+  if (!prepared.ok()) {
+    return Error(prepared.status().code(), ReasonOf(prepared.status()),
+                 absl::StrCat(path, ": ", prepared.status().message()));
+  }
+  return std::move(prepared->bytes);
+}
+
+// The thumbnail of a stored picture whose file can still be read here; empty otherwise.
+std::string ThumbnailOf(const v1::Hit& hit) {
+  const std::string path = MetadataText(hit.metadata(), "path");
+  std::error_code error;
+  if (path.empty() || !std::filesystem::is_regular_file(path, error)) return "";
+  auto bytes = ReadFile(path);
+  if (!bytes.ok()) return "";
+  return Thumbnail(*bytes, kThumbnailSide).value_or("");
+}
+
+SheetQuery MakeSheet(const SearchOptions& options, const std::vector<QueryTerm>& terms,
+                     const v1::SearchRequest& request, const v1::SearchResponse& response,
+                     absl::Duration took) {
+  SheetQuery sheet;
+  sheet.title = DescribeQuery(terms);
+  sheet.milliseconds = absl::ToDoubleMilliseconds(took);
+  if (!options.filter.empty()) sheet.footnote = absl::StrCat("filter: ", options.filter);
+  for (const v1::Term& term : request.query().terms()) {
+    if (!term.has_image()) continue;
+    if (auto picture = Thumbnail(term.image(), kThumbnailSide * 3 / 2); picture.ok()) {
+      sheet.pictures.push_back(*std::move(picture));
+    }
+  }
+  for (const v1::Hit& hit : response.hits()) {
+    sheet.hits.push_back({.id = hit.id(),
+                          .path = PathOf(hit.metadata()),
+                          .score = hit.score(),
+                          .thumbnail = ThumbnailOf(hit)});
+  }
+  return sheet;
+}
+
+void PrintHits(const Context& context, const SearchOptions& options,
+               const v1::SearchResponse& response) {
+  if (context.json) {
+    Json hits = Json::array();
+    int rank = options.offset;
+    for (const v1::Hit& hit : response.hits()) {
+      Json entry = {{"rank", ++rank},
+                    {"score", hit.score()},
+                    {"id", hit.id()},
+                    {"metadata", ToJson(hit.metadata())}};
+      if (hit.has_vector()) entry["vector"] = ToJson(hit.vector());
+      hits.push_back(std::move(entry));
+    }
+    PrintJson({{"hits", std::move(hits)},
+               {"version", response.version()},
+               {"truncated_text", response.truncated_text()}});
+    return;
+  }
+  if (response.truncated_text()) {
+    std::cerr << "imagesearch: the text is longer than the model reads; its end was ignored\n";
+  }
+  if (response.hits().empty()) {
+    std::cout << "no hits\n";
+    return;
+  }
+  Table table({{"rank", Table::Align::kRight}, {"score", Table::Align::kRight}, {"id"}, {"path"}});
+  int rank = options.offset;
+  for (const v1::Hit& hit : response.hits()) {
+    table.AddRow({absl::StrCat(++rank), absl::StrFormat("%.4f", hit.score()), Shorten(hit.id(), 32),
+                  PathOf(hit.metadata())});
+  }
+  table.Print(std::cout);
+}
+
+int RunSearch(const Context& context, const SearchOptions& options) {
+  auto terms = ParseQuery(options.words);
+  if (!terms.ok()) {
+    std::cerr << "imagesearch search: " << terms.status().message() << "\n";
+    return kExitUsage;
+  }
+  for (const std::string& path : options.images) {
+    terms->push_back({QueryTerm::Kind::kImageFile, path, 1});
+  }
+  for (const std::string& id : options.ids) terms->push_back({QueryTerm::Kind::kId, id, 1});
+  if (terms->empty()) {
+    std::cerr << "imagesearch search: give a text, --image FILE or --id ID\n";
+    return kExitUsage;
+  }
+
+  v1::SearchRequest request;
+  request.set_collection(context.collection);
+  for (const QueryTerm& term : *terms) {
+    switch (term.kind) {
+      case QueryTerm::Kind::kText:
+        *request.mutable_query()->add_terms() = TextTerm(term.value, term.weight);
+        break;
+      case QueryTerm::Kind::kId:
+        *request.mutable_query()->add_terms() = IdTerm(term.value, term.weight);
+        break;
+      case QueryTerm::Kind::kImageFile: {
+        auto image = QueryImage(term.value);
+        if (!image.ok()) return Fail(context, image.status());
+        *request.mutable_query()->add_terms() = ImageTerm(*image, term.weight);
+        break;
+      }
+    }
+  }
+  request.set_filter(options.filter);
+  request.set_limit(options.limit);
+  request.set_offset(options.offset);
+  if (options.has_min_score) request.set_min_score(options.min_score);
+  request.set_exact(options.exact);
+  request.set_with_metadata(true);
+  request.set_with_vector(options.with_vector);
+
+  auto client = context.Connect();
+  if (!client.ok()) return Fail(context, client.status());
+  const absl::Time start = absl::Now();
+  auto response = (*client)->Search(request);
+  if (!response.ok()) return Fail(context, response.status());
+  const absl::Duration took = absl::Now() - start;
+
+  PrintHits(context, options, *response);
+  if (!options.html.empty()) {
+    const SheetQuery sheet = MakeSheet(options, *terms, request, *response, took);
+    if (auto status = WriteContactSheet(options.html, sheet, options.html_append); !status.ok()) {
+      return Fail(context, status);
+    }
+    if (!context.json) std::cerr << "contact sheet: " << options.html << "\n";
+  }
+  return kExitOk;
+}
+
+struct EncodeOptions {
+  std::vector<std::string> words;
+  std::vector<std::string> images;
+};
+
+int RunEncode(const Context& context, const EncodeOptions& options) {
+  v1::EncodeRequest request;
+  Json names = Json::array();
+  for (const std::string& text : options.words) {
+    request.add_inputs()->set_text(text);
+    names.push_back({{"text", text}});
+  }
+  for (const std::string& path : options.images) {
+    auto image = QueryImage(path);
+    if (!image.ok()) return Fail(context, image.status());
+    request.add_inputs()->set_image(*image);
+    names.push_back({{"image", path}});
+  }
+  if (request.inputs().empty()) {
+    std::cerr << "imagesearch encode: give a text or --image FILE\n";
+    return kExitUsage;
+  }
+  auto client = context.Connect();
+  if (!client.ok()) return Fail(context, client.status());
+  auto response = (*client)->Encode(request);
+  if (!response.ok()) return Fail(context, response.status());
+
+  bool failed = false;
+  Json results = Json::array();
+  for (int i = 0; i < response->results_size(); ++i) {
+    const v1::EncodeResult& result = response->results(i);
+    Json entry = names[i];
+    if (const absl::Status status = FromItem(result.status()); !status.ok()) {
+      failed = true;
+      entry["error"] = {{"reason", ReasonOf(status)}, {"message", std::string(status.message())}};
+    } else {
+      if (result.truncated_text()) entry["truncated_text"] = true;
+      entry["vector"] = ToJson(result.vector());
+    }
+    results.push_back(std::move(entry));
+  }
+  if (context.json) {
+    PrintJson(
+        {{"model", {{"id", response->model().id()}, {"dimension", response->model().dimension()}}},
+         {"results", std::move(results)}});
+  } else {
+    // One line of JSON for each input: short enough to look at, easy to pipe on.
+    for (const Json& entry : results) std::cout << Dump(entry) << "\n";
+  }
+  return failed ? kExitSomeFailed : kExitOk;
+}
+
+}  // namespace
+
+void AddSearchCommands(CLI::App* app, Context* context) {
+  {
+    auto options = std::make_shared<SearchOptions>();
+    CLI::App* search = app->add_subcommand("search", "Find pictures by text, picture or both");
+    search->fallthrough();
+    search->add_option("QUERY", options->words,
+                       "Texts, pictures (./file.jpg) and stored ids (id:ID), joined by + and -, "
+                       "each with an optional weight: \"2:golden retriever\" + ./pool.jpg - fruit");
+    search->add_option("--image", options->images, "Picture to search with; can be given again")
+        ->type_name("FILE");
+    search->add_option("--id", options->ids, "Stored picture to search with; can be given again");
+    search->add_option("--filter", options->filter,
+                       "Only pictures whose metadata match, for example: year >= 2020");
+    search->add_option("-n,--limit", options->limit, "Hits to show, 1 to 1000")
+        ->capture_default_str();
+    search->add_option("--offset", options->offset, "Hits to skip")->capture_default_str();
+    auto* min_score =
+        search->add_option("--min-score", options->min_score, "Only hits with at least this score");
+    search->add_flag("--exact", options->exact, "Compare with every picture: no approximation");
+    search->add_flag("--with-vector", options->with_vector, "Vectors too (with --output json)");
+    search->add_option("--html", options->html, "Also write a contact sheet")->type_name("FILE");
+    search->add_flag("--html-append", options->html_append,
+                     "Add to the contact sheet instead of replacing it");
+    OnRun(search, context, [context, options, min_score] {
+      options->has_min_score = min_score->count() > 0;
+      return RunSearch(*context, *options);
+    });
+  }
+  {
+    auto options = std::make_shared<EncodeOptions>();
+    CLI::App* encode =
+        app->add_subcommand("encode", "Print the vectors of texts and pictures; stores nothing");
+    encode->fallthrough();
+    encode->add_option("TEXT", options->words, "Texts, one argument each");
+    encode->add_option("--image", options->images, "Picture; can be given again")
+        ->type_name("FILE");
+    OnRun(encode, context, [context, options] { return RunEncode(*context, *options); });
+  }
+}
+
+}  // namespace imagesearch::client

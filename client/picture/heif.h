@@ -1,0 +1,20 @@
+// HEIC photographs, as phones store them, over libheif.
+#ifndef IMAGESEARCH_CLIENT_PICTURE_HEIF_H_
+#define IMAGESEARCH_CLIENT_PICTURE_HEIF_H_
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "encoder/image/image.h"
+
+namespace imagesearch::client {
+
+// By the brand in the first bytes. AVIF is another codec and not meant.
+bool IsHeif(absl::string_view bytes);
+
+// The primary picture, upright, with a long side of at most `max_side`. INVALID_ARGUMENT
+// CORRUPT_IMAGE with libheif's words.
+absl::StatusOr<encoder::RgbImage> ReadHeif(absl::string_view bytes, int max_side);
+
+}  // namespace imagesearch::client
+
+#endif  // IMAGESEARCH_CLIENT_PICTURE_HEIF_H_
