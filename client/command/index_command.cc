@@ -219,10 +219,14 @@ void AddIndexCommand(CLI::App* app, Context* context) {
                    "Folders, pictures, tar and zip archives, WebDataset shards, .jsonl or .csv "
                    "manifests (path, id and metadata columns); - reads a list of paths")
       ->required();
-  index->add_option("--include", arguments->source.include,
-                    "Only files that match this glob; can be given again");
-  index->add_option("--exclude", arguments->source.exclude,
-                    "Not the files that match this glob; can be given again");
+  index
+      ->add_option("--include", arguments->source.include,
+                   "Only files that match this glob; can be given again")
+      ->allow_extra_args(false);
+  index
+      ->add_option("--exclude", arguments->source.exclude,
+                   "Not the files that match this glob; can be given again")
+      ->allow_extra_args(false);
   index->add_flag("--follow-links", arguments->source.follow_links, "Enter linked folders");
   index
       ->add_option("--id", arguments->id,

@@ -70,6 +70,7 @@ int main(int argc, char** argv) {
   AddSearchCommands(&app, &context);
   AddImageCommands(&app, &context);
   AddAdminCommands(&app, &context);
+  AddTransferCommands(&app, &context);
   AddEvaluateCommand(&app, &context);
 
   try {

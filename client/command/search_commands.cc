@@ -236,8 +236,10 @@ void AddSearchCommands(CLI::App* app, Context* context) {
                        "Texts, pictures (./file.jpg) and stored ids (id:ID), joined by + and -, "
                        "each with an optional weight: \"2:golden retriever\" + ./pool.jpg - fruit");
     search->add_option("--image", options->images, "Picture to search with; can be given again")
-        ->type_name("FILE");
-    search->add_option("--id", options->ids, "Stored picture to search with; can be given again");
+        ->type_name("FILE")
+        ->allow_extra_args(false);
+    search->add_option("--id", options->ids, "Stored picture to search with; can be given again")
+        ->allow_extra_args(false);
     search->add_option("--filter", options->filter,
                        "Only pictures whose metadata match, for example: year >= 2020");
     search->add_option("-n,--limit", options->limit, "Hits to show, 1 to 1000")
@@ -262,7 +264,8 @@ void AddSearchCommands(CLI::App* app, Context* context) {
     encode->fallthrough();
     encode->add_option("TEXT", options->words, "Texts, one argument each");
     encode->add_option("--image", options->images, "Picture; can be given again")
-        ->type_name("FILE");
+        ->type_name("FILE")
+        ->allow_extra_args(false);
     OnRun(encode, context, [context, options] { return RunEncode(*context, *options); });
   }
 }

@@ -165,6 +165,32 @@ TEST_F(CommandTest, AContactSheetNeverReplacesAnotherFile) {
   EXPECT_EQ(state_.Read("thesis.html"), "years of work");
 }
 
+TEST_F(CommandTest, ExportAndImportCarryACollectionOver) {
+  pictures_.Write("c.png", "cat 1");
+  pictures_.Write("d.png", "dog 1");
+  Run("index " + pictures_.path());
+  const std::string lines = state_ / "out.jsonl";
+  const std::string npy = state_ / "out.npy";
+  for (const std::string& extra : {std::string(), " --npy " + npy}) {
+    ASSERT_EQ(Run("export " + lines + extra).exit_code, 0);
+    ASSERT_EQ(Run("collections create copy").exit_code, 0);
+    const Ended import = Run("import --collection copy " + lines + extra);
+    EXPECT_EQ(import.exit_code, 0) << import.err;
+    EXPECT_EQ(import.out, "2 lines seen: 2 sent, 0 failed\n");
+    const auto hit = RunJson("search cat --collection copy")["hits"][0];
+    EXPECT_EQ(hit["metadata"]["path"], pictures_ / "c.png");
+    ASSERT_EQ(Run("collections delete copy").exit_code, 0);
+  }
+}
+
+TEST_F(CommandTest, ImportNamesTheLineThatIsWrong) {
+  const std::string file = state_.Write("in.jsonl", "{\"id\": \"a\", \"vector\": [1, 2]}\n{}\n");
+  const Ended import = Run("import " + file);
+  EXPECT_EQ(import.exit_code, 1);
+  EXPECT_THAT(import.err, HasSubstr("DIM_MISMATCH"));
+  EXPECT_THAT(import.err, HasSubstr("in.jsonl:2: has no id"));
+}
+
 TEST_F(CommandTest, EvaluateMeasuresASetAndLeavesNothingBehind) {
   pictures_.Write("c.png", "cat 1");
   pictures_.Write("d.png", "dog 1");
