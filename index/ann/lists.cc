@@ -81,9 +81,8 @@ void Lists::Probe(const SearchData& data, uint32_t probes, Collector& collector)
   int32_t dots[kBlock];
   for (uint32_t i = 0; i < probes; ++i) {
     if (i + 1 < probes) {
-      // The start of the next list; the hardware goes on from there.
-      const uint8_t* next = codes.code(offsets_[scored[i + 1].list]);
-      for (size_t line = 0; line < 32; ++line) __builtin_prefetch(next + 64 * line);
+      const uint32_t next = scored[i + 1].list;
+      FetchStart(codes.code(offsets_[next]), codes.stride(), offsets_[next + 1] - offsets_[next]);
     }
     const uint32_t end = offsets_[scored[i].list + 1];
     for (uint32_t first = offsets_[scored[i].list]; first < end;) {

@@ -69,9 +69,14 @@ std::vector<std::vector<Neighbor>> Scan(const SearchData& data, absl::Span<const
   for (uint64_t first = 0; first < n; first += kRowBlock) {
     const size_t rows = std::min<uint64_t>(kRowBlock, n - first);
     const uint8_t* block = data.codes.codes() + first * stride;
+    if (first + rows < n) FetchStart(block + rows * stride, stride, n - first - rows);
     for (size_t q = 0; q < shared.size(); q += kQueryBlock) {
       const size_t nq = std::min(kQueryBlock, shared.size() - q);
-      simd.dot_tile(block, stride, rows, codes.data() + q * stride, nq, dots.data(), kRowBlock);
+      if (nq == 1) {
+        simd.dot_rows(block, stride, rows, codes.data() + q * stride, dots.data());
+      } else {
+        simd.dot_tile(block, stride, rows, codes.data() + q * stride, nq, dots.data(), kRowBlock);
+      }
       for (size_t i = 0; i < nq; ++i) {
         collectors[q + i].AddRange(static_cast<uint32_t>(first), rows, dots.data() + i * kRowBlock);
       }

@@ -25,7 +25,8 @@ struct SimdKernels {
   // Sum of a[i] * b[i] over `d` values. No alignment needed.
   float (*dot_f32)(const float* a, const float* b, size_t d);
 
-  // out[i] = row i . query, over `n` rows that follow one another.
+  // out[i] = row i . query, over `n` rows that follow one another. Fetches ahead within them only:
+  // see FetchStart.
   void (*dot_rows)(const uint8_t* codes, size_t stride, size_t n, const int8_t* query,
                    int32_t* out);
 
@@ -48,6 +49,13 @@ const SimdKernels& Simd();
 
 // Levels this CPU can run, lowest first.
 std::vector<SimdLevel> AvailableSimdLevels();
+
+// Starts to fetch the first rows of `n`, for the call after the one that comes next.
+inline void FetchStart(const uint8_t* codes, size_t stride, size_t n) {
+  constexpr size_t kBytes = 8192;
+  const size_t bytes = n * stride < kBytes ? n * stride : kBytes;
+  for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(codes + i);
+}
 
 // For tests and for comparing levels: every later Simd() returns this level; nullopt: the best
 // again. false when the CPU does not have it (nothing changes). Callers that run at the same time

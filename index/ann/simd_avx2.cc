@@ -78,20 +78,22 @@ IMAGESEARCH_AVX2 inline int32_t Dot1(const uint8_t* row, size_t stride, const in
   return Sum(_mm256_add_epi32(s0, s1));
 }
 
-IMAGESEARCH_AVX2 void DotRows(const uint8_t* codes, size_t stride, size_t n, const int8_t* query,
-                              int32_t* out) {
-  size_t i = 0;
-  for (; i + 4 <= n; i += 4) {
-    const uint8_t* r = codes + i * stride;
-    Dot4(r, r + stride, r + 2 * stride, r + 3 * stride, stride, query, out + i);
-  }
-  for (; i < n; ++i) out[i] = Dot1(codes + i * stride, stride, query);
-}
-
 IMAGESEARCH_AVX2 inline void Fetch(const uint8_t* row, size_t stride) {
   for (size_t i = 0; i < stride; i += 64) {
     _mm_prefetch(reinterpret_cast<const char*>(row + i), _MM_HINT_T0);
   }
+}
+
+IMAGESEARCH_AVX2 void DotRows(const uint8_t* codes, size_t stride, size_t n, const int8_t* query,
+                              int32_t* out) {
+  const size_t ahead = kFetchAheadBytes / stride;
+  size_t i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const uint8_t* r = codes + i * stride;
+    if (i + 4 + ahead <= n) Fetch(r + ahead * stride, 4 * stride);
+    Dot4(r, r + stride, r + 2 * stride, r + 3 * stride, stride, query, out + i);
+  }
+  for (; i < n; ++i) out[i] = Dot1(codes + i * stride, stride, query);
 }
 
 IMAGESEARCH_AVX2 void DotGather(const uint8_t* codes, size_t stride, const uint32_t* positions,

@@ -109,9 +109,11 @@ IMAGESEARCH_VNNI inline __m512i StepVnni(__m512i sum, __m512i code, __m512i quer
   }                                                                                                \
   TARGET void DotRows##NAME(const uint8_t* codes, size_t stride, size_t n, const int8_t* query,    \
                             int32_t* out) {                                                        \
+    const size_t ahead = kFetchAheadBytes / stride;                                                \
     size_t i = 0;                                                                                  \
     for (; i + 4 <= n; i += 4) {                                                                   \
       const uint8_t* r = codes + i * stride;                                                       \
+      if (i + 4 + ahead <= n) Fetch(r + ahead * stride, 4 * stride);                               \
       Dot4##NAME(r, r + stride, r + 2 * stride, r + 3 * stride, stride, query, out + i);           \
     }                                                                                              \
     for (; i < n; ++i) out[i] = Dot1##NAME(codes + i * stride, stride, query);                     \
@@ -156,9 +158,11 @@ IMAGESEARCH_VNNI inline __m512i StepVnni(__m512i sum, __m512i code, __m512i quer
   }                                                                                                \
   TARGET void DotTile##NAME(const uint8_t* codes, size_t stride, size_t n, const int8_t* queries,  \
                             size_t nq, int32_t* out, size_t out_stride) {                          \
+    const size_t ahead = kFetchAheadBytes / stride;                                                \
     size_t i = 0;                                                                                  \
     for (; i + 4 <= n; i += 4) {                                                                   \
       size_t q = 0;                                                                                \
+      if (i + 4 + ahead <= n) Fetch(codes + (i + ahead) * stride, 4 * stride);                     \
       for (; q + 4 <= nq; q += 4) {                                                                \
         Tile4x4##NAME(codes + i * stride, stride, queries + q * stride, out + q * out_stride + i,  \
                       out_stride);                                                                 \
