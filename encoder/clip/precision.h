@@ -7,10 +7,12 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "encoder/clip/clip_encoder.h"
+#include "encoder/clip/kernels/gemm.h"
 #include "encoder/clip/transformer.h"
 
 namespace imagesearch::encoder {
@@ -34,6 +36,9 @@ std::string PrecisionName(Precision precision);
 
 // Vectors of one class are comparable: fp32, bf16 and fp16 are one, int8 is another.
 std::string PrecisionClass(Precision precision);
+
+// The number format for this project's own kernels; none where LibTorch's operators are to be used.
+std::optional<kernels::Number> PackedNumber(const Backend& backend);
 
 // The fastest implementation that the backend allows.
 std::unique_ptr<Transformer> MakeTransformer(const TransformerConfig& config,

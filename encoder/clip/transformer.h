@@ -10,6 +10,7 @@
 
 #include "encoder/clip/clip_encoder.h"
 #include "encoder/clip/config.h"
+#include "encoder/clip/kernels/gemm.h"
 #include "encoder/clip/weights.h"
 
 namespace imagesearch::encoder {
@@ -40,6 +41,13 @@ class Transformer {
 std::unique_ptr<Transformer> MakeTorchTransformer(const TransformerConfig& config,
                                                   const BlockSource& block, at::ScalarType type,
                                                   at::Device device);
+
+// This project's kernels; the CPU supports `number`, and the widths are multiples of 4. fp32 is
+// exact to rounding. bf16 rounds what linear layers read. int8 rounds weights by output and
+// activations by row, at run time, so that a row never depends on another.
+std::unique_ptr<Transformer> MakePackedTransformer(const TransformerConfig& config,
+                                                   const BlockSource& block,
+                                                   kernels::Number number);
 
 }  // namespace imagesearch::encoder
 
