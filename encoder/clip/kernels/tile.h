@@ -29,7 +29,11 @@ struct Bf16Dot {
 struct Int8Dot {
   using Sum = __m512i;
   static Sum Zero() { return _mm512_setzero_si512(); }
-  static Sum Step(Sum sum, __m512i a, __m512i b) { return _mm512_dpbusd_epi32(sum, a, b); }
+  // The intrinsic makes GCC 12 store each sum to the stack at each step: half the speed.
+  static Sum Step(Sum sum, __m512i a, __m512i b) {
+    asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+    return sum;
+  }
 };
 
 constexpr int kTileRows = 6;  // 6 x 4 sums, 4 weights and 1 activation fill 29 of 32 registers
