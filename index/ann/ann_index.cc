@@ -12,8 +12,10 @@ namespace {
 
 // kAuto: below this a scan of codes takes less than the ranking of lists would save.
 constexpr uint32_t kMinListedRows = 8192;
-// kAuto: when image queries take longer than this through the lists, a graph is added for them.
+// kAuto: when image queries take longer than this through the lists of this many rows, a graph is
+// added for them.
 constexpr float kGraphPaysNs = 150'000;
+constexpr uint32_t kMinGraphRows = 50'000;
 
 absl::Status CheckRange(absl::string_view name, int value, int low, int high) {
   if (value == 0 || (value >= low && value <= high)) return absl::OkStatus();
@@ -87,7 +89,8 @@ absl::StatusOr<IndexParts> BuildParts(const VectorSource& vectors, const AnnBuil
   if (parts.kind == IndexKind::kIvf && !Tune(data, *parts.lists, nullptr, tuning, parts.tuning)) {
     return Cancelled();
   }
-  if (options.index.kind == IndexKind::kAuto && parts.tuning.image.probe_ns > kGraphPaysNs) {
+  const bool chooses = options.index.kind == IndexKind::kAuto;
+  if (chooses && vectors.rows() >= kMinGraphRows && parts.tuning.image.probe_ns > kGraphPaysNs) {
     parts.kind = IndexKind::kHnsw;
   }
   if (parts.kind == IndexKind::kHnsw) {
@@ -95,6 +98,10 @@ absl::StatusOr<IndexParts> BuildParts(const VectorSource& vectors, const AnnBuil
     if (!graph.ok()) return graph.status();
     parts.graph = *std::move(graph);
     if (!Tune(data, *parts.lists, &*parts.graph, tuning, parts.tuning)) return Cancelled();
+    if (chooses && parts.tuning.image.ef == 0) {  // no walk is cheaper than the lists
+      parts.graph.reset();
+      parts.kind = IndexKind::kIvf;
+    }
   }
   parts.fixed_ef = options.index.hnsw_ef_search;
   parts.fixed_probes = options.index.ivf_nprobe;

@@ -14,8 +14,8 @@
 namespace imagesearch::index {
 
 struct GraphOptions {
-  int m = 32;                // links of a node above the lowest level; twice as many on the lowest
-  int ef_construction = 40;  // candidates kept while a node looks for its links
+  int m = 16;                // links of a node above the lowest level; twice as many on the lowest
+  int ef_construction = 80;  // candidates kept while a node looks for its links
   int threads = 1;
   const std::atomic<bool>* cancelled = nullptr;  // may be null
 };

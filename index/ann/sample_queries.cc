@@ -12,9 +12,12 @@ namespace {
 // Lengths of a made-up text's parts: along the images' mean, towards its own image, noise; what is
 // left to length 1 points in a direction that all texts share.
 constexpr float kMeanPart = 0.283f;
-constexpr float kOwnPart = 0.1414f;
+constexpr float kOwnPart = 0.1f;
 constexpr float kNoisePart = 0.616f;
 constexpr int kRowsPerNoise = 64;  // rows whose random sum is noise shaped as the images are
+// Noise that favours no direction, by length to noise shaped as the images are. More of it spreads
+// the nearest images over more lists.
+constexpr float kEvenNoise = 1.5f;
 
 void AddScaled(const std::vector<float>& direction, float length, float* out) {
   double norm2 = 0;
@@ -67,7 +70,7 @@ std::vector<float> SyntheticTexts(const VectorSource& vectors, absl::Span<const 
     }
     std::vector<float> noise(d, 0.0f), text(d, 0.0f);
     AddScaled(shaped, 1, noise.data());
-    AddScaled(even(), 1, noise.data());
+    AddScaled(even(), kEvenNoise, noise.data());
     AddScaled(common, kMeanPart, text.data());
     AddScaled(own, kOwnPart, text.data());
     AddScaled(noise, kNoisePart, text.data());

@@ -15,8 +15,9 @@ namespace imagesearch::index {
 std::vector<uint32_t> SampleRows(uint32_t rows, uint32_t count, uint64_t seed);
 
 // (count, d) row-major unit vectors placed as CLIP's texts lie to its images: at a cosine of about
-// 0.2 to any image and 0.3 to one of them, the rest noise, half of it shaped as the images'
-// variation is. Noisier than most real texts are, so that what is tuned on it errs towards recall.
+// 0.2 to any image and a little more to one of them, the rest noise, some of it shaped as the
+// images' variation is. Noisier than most real texts, so that what is tuned on it errs towards
+// recall.
 // `mean`: of all rows. Needs at least one row.
 std::vector<float> SyntheticTexts(const VectorSource& vectors, absl::Span<const float> mean,
                                   uint32_t count, uint64_t seed);

@@ -20,7 +20,7 @@ struct KindTuning {
   // Lists to probe so that target_recall of a query's 10, 100 and 1,000 nearest rows are read.
   std::array<float, 3> probes = {1, 1, 1};
   float probe_ns = 0;  // time of a query that probes probes[0] lists
-  float ef = 0;        // of a graph walk that holds target_recall@10; 0: no graph, or none does
+  float ef = 0;        // of a graph walk that holds target_recall@10 in less time; 0: none does
   float walk_ns = 0;   // time of such a walk
 };
 
