@@ -35,9 +35,17 @@ function addFilter(condition) {
   search();
 }
 
+// "query.terms[1]: ..." and "query.terms[1].image: ..." with the term's name in front instead.
+function readable(message) {
+  return message.replace(/^query\.terms\[(\d+)\][\w.]*:/, (path, number) => {
+    const i = Number(number) - (text.value.trim() === "" ? 0 : 1);
+    return `${i < 0 ? "The text" : terms.labelOf(i) || path}:`;
+  });
+}
+
 function showError(error) {
   const isFilter = error.reason === "BAD_FILTER";
-  showText(byId(isFilter ? "filter-error" : "error"), error.message);
+  showText(byId(isFilter ? "filter-error" : "error"), readable(error.message));
   filter.setAttribute("aria-invalid", String(isFilter));
   if (isFilter) filterBox.showMistake(error.message);
 }

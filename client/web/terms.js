@@ -43,6 +43,10 @@ export class Terms {
     this.#render();
   }
 
+  labelOf(i) {
+    return this.terms[i]?.label;
+  }
+
   // As imagesearch.v1.Term.
   async toRequest() {
     return Promise.all(this.terms.map(async (term) => {
@@ -99,7 +103,11 @@ export class Terms {
     setNegative();
     item.append(
       sign,
-      term.url ? element("img", {src: term.url, alt: ""}) : element("span", {class: "kind"}, KINDS[term.kind]),
+      term.url ? element("img", {
+        src: term.url, alt: "",
+        // What the browser can't show, the server may still read.
+        onerror: (event) => event.target.replaceWith(element("span", {class: "kind"}, KINDS[term.kind])),
+      }) : element("span", {class: "kind"}, KINDS[term.kind]),
       element("span", {class: "label", title: term.label}, term.label), weight, shownWeight,
       element("button", {
         type: "button", class: "remove", "aria-label": `Remove ${term.label}`, onclick: () => this.#remove(term),

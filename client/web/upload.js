@@ -80,7 +80,8 @@ export function setUpUpload(server, onDone) {
         ++stored;
       } catch (error) {
         ++failed;
-        byId("upload-failures").append(element("li", {}, element("strong", {}, file.name), ` ${error.message}`));
+        byId("upload-failures").append(element("li", {}, element("strong", {}, file.name),
+          ` ${error.message.replace(/^images\[0\][\w.]*: /, "")}`));
       }
       sent[i] = 1;
       report();

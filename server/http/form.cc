@@ -151,21 +151,30 @@ absl::Status SetField(Message* message, absl::string_view part, const std::strin
   return absl::OkStatus();
 }
 
+// "LIST[n]." for the first entry whose oneof is not given yet, or for a new one.
+std::string OpenEntry(const Message& message, const char* list) {
+  const FieldDescriptor* field = message.GetDescriptor()->FindFieldByName(list);
+  const Reflection* reflection = message.GetReflection();
+  const int size = reflection->FieldSize(message, field);
+  int open = 0;
+  for (; open < size; ++open) {
+    const Message& entry = reflection->GetRepeatedMessage(message, field, open);
+    if (!entry.GetReflection()->HasOneof(entry, entry.GetDescriptor()->oneof_decl(0))) break;
+  }
+  return absl::StrCat(list, "[", open, "].");
+}
+
 // `image` and `text` by the kind of request; empty when it takes none.
 std::string LongName(const Message& request, absl::string_view part) {
   const std::string& type = request.GetDescriptor()->name();
-  const auto next = [](const Message& message, const char* list) {
-    const FieldDescriptor* field = message.GetDescriptor()->FindFieldByName(list);
-    return absl::StrCat(list, "[", message.GetReflection()->FieldSize(message, field), "].");
-  };
   if (type == "SearchRequest") {
     const FieldDescriptor* query = request.GetDescriptor()->FindFieldByName("query");
-    return absl::StrCat("query.",
-                        next(request.GetReflection()->GetMessage(request, query), "terms"), part);
+    return absl::StrCat(
+        "query.", OpenEntry(request.GetReflection()->GetMessage(request, query), "terms"), part);
   }
-  if (type == "EncodeRequest") return absl::StrCat(next(request, "inputs"), part);
+  if (type == "EncodeRequest") return absl::StrCat(OpenEntry(request, "inputs"), part);
   if (type == "UpsertRequest" && part == "image") {
-    return absl::StrCat(next(request, "images"), "content");
+    return absl::StrCat(OpenEntry(request, "images"), "content");
   }
   return "";
 }

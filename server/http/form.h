@@ -21,9 +21,9 @@ struct FormPart {
 //   limit, query.terms[0].image, images[2].metadata, ...
 //                              one field: text as it is, numbers and booleans in decimal or words,
 //                              bytes raw, messages as JSON; [n] may be one past the end
-//   image                      short for the next query.terms[n].image, images[n].content or
-//                              inputs[n].image
-//   text                       likewise for the next query.terms[n].text or inputs[n].text
+//   image                      short for query.terms[n].image, images[n].content or
+//                              inputs[n].image of the first entry without input, or a new one
+//   text                       likewise for query.terms[n].text or inputs[n].text
 // INVALID_ARGUMENT BAD_FORM names the part that is wrong.
 absl::Status FromForm(absl::Span<const FormPart> parts, google::protobuf::Message* request);
 

@@ -62,8 +62,8 @@ absl::Status FromJson(absl::string_view json, google::protobuf::Message* message
   if (status.ok()) return absl::OkStatus();
   const auto words = status.message();
   return InvalidArgument(
-      "BAD_JSON", absl::StrCat("the JSON is not a valid ", message->GetDescriptor()->full_name(), ": ",
-                               OneLine(absl::string_view(words.data(), words.size()))));
+      "BAD_JSON", absl::StrCat("the JSON is not a valid ", message->GetDescriptor()->full_name(),
+                               ": ", OneLine(absl::string_view(words.data(), words.size()))));
 }
 
 absl::StatusOr<std::string> ToJson(const google::protobuf::Message& message) {

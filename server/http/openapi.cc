@@ -132,8 +132,8 @@ Json Operation(const google::protobuf::MethodDescriptor& method, Schemas& schema
        {{"type", "object"},
         {"description",
          "Parts named after the fields they fill (limit, query.terms[0].image, ...); `request` "
-         "holds the request as JSON, `image` and `text` are short for the next term, image or "
-         "input."},
+         "holds the request as JSON, `image` and `text` are short for the first term, image or "
+         "input still without one."},
         {"properties", {{"request", request}}},
         {"additionalProperties", {{"type", "string"}, {"format", "binary"}}}}}};
   Json operation = {{"operationId", method.name()},

@@ -88,7 +88,8 @@ TEST(HttpFormTest, PartsFillFieldsByPath) {
 
 TEST(HttpFormTest, ImagesMetadataAndIds) {
   v1::UpsertRequest upsert;
-  ASSERT_TRUE(FromForm({{"image", "a"},
+  ASSERT_TRUE(FromForm({{"images[0].id", "first"},
+                        {"image", "a"},
                         {"images[0].id", "x"},
                         {"images[0].metadata", R"({"k": 1})"},
                         {"image", "b"}},
