@@ -10,6 +10,9 @@
 #include <vector>
 
 #include "encoder/batching_encoder.h"
+#include "prometheus/client_metric.h"
+#include "prometheus/metric_family.h"
+#include "prometheus/metric_type.h"
 
 namespace imagesearch::server {
 namespace {

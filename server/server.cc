@@ -182,7 +182,7 @@ void Server::OnReady(const absl::Status& status) {
 }
 
 absl::Status Server::Drain() {
-  draining_ = true;
+  if (draining_.exchange(true)) return absl::OkStatus();
   watchdog_.reset();
   state_.SetReady(false);
   health_.SetReady(false);

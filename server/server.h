@@ -21,7 +21,7 @@
 
 namespace imagesearch::server {
 
-// Call order: Start, Serve (once, from any thread), Drain (once). The accessors may be used from
+// Call order: Start, Serve (once, from any thread), Drain (a second call does nothing). The accessors may be used from
 // any thread in between.
 class Server {
  public:
@@ -45,6 +45,7 @@ class Server {
   ServerState& state() { return state_; }
   CallRunner& runner() { return runner_; }
   Metrics& metrics() { return metrics_; }
+  UpsertStreams& streams() { return streams_; }
   bool live() const { return live_.load(); }
 
  private:

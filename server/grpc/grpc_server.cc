@@ -5,8 +5,10 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "grpc/support/log.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/resource_quota.h"
+#include "server/logging.h"
 
 namespace imagesearch::server {
 namespace {
@@ -15,6 +17,12 @@ int MillisOrNever(int seconds) {
   return seconds == 0 || seconds > std::numeric_limits<int>::max() / 1000
              ? std::numeric_limits<int>::max()
              : seconds * 1000;
+}
+
+// gRPC's own lines, in our format. What a client did wrong is an error to gRPC; to us it is not.
+void LogOfGrpc(gpr_log_func_args* line) {
+  Log(line->severity == GPR_LOG_SEVERITY_ERROR ? LogLevel::kWarn : LogLevel::kDebug, "grpc",
+      {{"message", line->message}, {"where", absl::StrCat(line->file, ":", line->line)}});
 }
 
 void SetConnections(const ServerConfig& config, grpc::ServerBuilder& builder) {
@@ -74,6 +82,7 @@ absl::StatusOr<ListeningServer> StartGrpcServer(const ServerConfig& config,
     static const bool once = (grpc::reflection::InitProtoReflectionServerBuilderPlugin(), true);
     (void)once;
   }
+  gpr_set_log_function(&LogOfGrpc);
   grpc::ServerBuilder builder;
   SetConnections(config, builder);
   SetMemory(config, builder);

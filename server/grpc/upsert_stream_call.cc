@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "google/protobuf/unknown_field_set.h"
-#include "grpcpp/support/proto_buffer_writer.h"
+#include "grpcpp/impl/codegen/proto_utils.h"
 #include "server/grpc/request_parser.h"
 #include "server/grpc/unary_call.h"
 #include "server/grpc_status.h"
