@@ -98,7 +98,7 @@ std::vector<absl::StatusOr<SearchResult>> EmbeddedCollection::SearchBatch(
     return results;
   }
   state_->HideExpired(engine_->NowMicros());
-  const uint64_t before = engine_->commit->version();
+  const uint64_t before = engine_->commit.version();
 
   std::vector<PreparedQuery> prepared;
   std::vector<size_t> owners;  // prepared[i] answers queries[owners[i]]
@@ -217,7 +217,7 @@ absl::StatusOr<CountResult> EmbeddedCollection::Count(const std::string& filter_
   auto filter = Filter::Parse(filter_text, engine_->options.limits);
   if (!filter.ok()) return filter.status();
   state_->HideExpired(engine_->NowMicros());
-  const uint64_t before = engine_->commit->version();
+  const uint64_t before = engine_->commit.version();
   const CollectionState::Reading reading = state_->Read({&*filter});
   CountResult result;
   result.count = reading.allowed[0] == nullptr ? reading.view->live
@@ -246,7 +246,7 @@ absl::StatusOr<ListPage> EmbeddedCollection::List(const ListOptions& list) {
   }
   const int64_t now = engine_->NowMicros();
   ListPage page;
-  const uint64_t before = engine_->commit->version();
+  const uint64_t before = engine_->commit.version();
   const std::shared_ptr<const View> view = state_->view();
   page.version = AnswerVersion(before, *view);
   uint64_t bytes = 0;

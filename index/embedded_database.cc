@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <map>
 #include <thread>
@@ -28,6 +29,9 @@ constexpr size_t kMaxNameBytes = 64;
 constexpr int kMergeNiceness = 10;
 constexpr std::chrono::seconds kIdleAfter(3);
 constexpr std::chrono::seconds kMergeRetry(5);
+constexpr uint64_t kTrimRounds = 30;
+// Always kept, for readers that are a little behind.
+constexpr uint64_t kKeptChanges = 10'000;
 
 absl::Status CheckRange(absl::string_view field, double value, double low, double high) {
   if (value == 0 || (value >= low && value <= high)) return absl::OkStatus();
@@ -70,10 +74,16 @@ absl::Status NoSuchCollection(const std::string& name) {
                absl::StrCat("no collection '", name, "'"));
 }
 
-uint64_t DefaultReserve(const std::string& data_dir) {
+// 5 % of the disk that will hold `path`, 256 MiB to 1 GiB, but never more than half of it.
+uint64_t DefaultReserve(std::string path) {
   struct statvfs disk {};
-  if (statvfs(data_dir.c_str(), &disk) != 0) return 0;
-  return std::min<uint64_t>(uint64_t{disk.f_blocks} * disk.f_frsize / 20, uint64_t{1} << 30);
+  while (statvfs(path.c_str(), &disk) != 0) {
+    const size_t slash = path.rfind('/');
+    if (path == "." || path == "/") return 0;
+    path = slash == std::string::npos ? "." : path.substr(0, std::max<size_t>(slash, 1));
+  }
+  const uint64_t size = uint64_t{disk.f_blocks} * disk.f_frsize;
+  return std::min(std::clamp<uint64_t>(size / 20, 256 << 20, 1 << 30), size / 2);
 }
 
 class EmbeddedDatabase : public Database {
@@ -89,9 +99,9 @@ class EmbeddedDatabase : public Database {
   std::vector<std::shared_ptr<Collection>> ListCollections() override;
   absl::StatusOr<uint64_t> DeleteCollection(const std::string& name) override;
 
-  uint64_t version() const override { return engine_->commit->version(); }
+  uint64_t version() const override { return engine_->commit.version(); }
   absl::Status WaitForVersion(uint64_t version, absl::Time deadline) override {
-    return engine_->commit->WaitForVersion(version, deadline);
+    return engine_->commit.WaitForVersion(version, deadline);
   }
   const std::string& instance_id() const override { return instance_id_; }
   absl::Status WriteHealth() const override;
@@ -102,8 +112,16 @@ class EmbeddedDatabase : public Database {
   std::vector<std::shared_ptr<EmbeddedCollection>> Collections() const;
   // True: it is time to stop.
   bool Pause(std::chrono::milliseconds pause);
+  // Opens the store and loads every collection; those that exist already are filled again.
+  absl::Status Load();
+  // After a failed write: brings writes back once the disk has space.
+  void Reopen();
   void Sweep();
   void Merge();
+  void TrimChanges();
+  void Progress(const std::string& what) const {
+    if (engine_->options.on_progress) engine_->options.on_progress(what);
+  }
 
   const std::shared_ptr<Engine> engine_;
   std::string instance_id_;  // constant after Open
@@ -112,46 +130,83 @@ class EmbeddedDatabase : public Database {
   CondVar stop_changed_;
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
   std::map<std::string, std::shared_ptr<EmbeddedCollection>> collections_ ABSL_GUARDED_BY(mutex_);
+  std::vector<uint32_t> retired_ ABSL_GUARDED_BY(mutex_);  // deleted, with files left to remove
+  std::atomic<bool> reopening_{false};
+  uint64_t trimmed_below_ = 0;  // the sweeper's
   std::thread sweeper_;
   std::thread merger_;
 };
 
 absl::Status EmbeddedDatabase::Open() {
-  StoreOptions store_options;
-  store_options.data_dir = engine_->options.data_dir;
-  store_options.env =
-      engine_->options.env != nullptr ? engine_->options.env : rocksdb::Env::Default();
-  auto progress = [&](const std::string& what) {
-    if (engine_->options.on_progress) engine_->options.on_progress(what);
-  };
-  progress("opening the store");
-  // The reserve is measured on the folder, or on its parent while it does not exist.
-  store_options.disk_reserve_bytes = engine_->options.disk_reserve_bytes;
-  if (store_options.disk_reserve_bytes == 0) {
-    const std::string& path = store_options.data_dir;
-    store_options.disk_reserve_bytes = std::max(
-        DefaultReserve(path), DefaultReserve(path.substr(0, std::max<size_t>(path.rfind('/'), 1))));
-  }
-  auto store = RocksStore::Open(store_options);
-  if (!store.ok()) return store.status();
-  engine_->store = *std::move(store);
-  engine_->commit = std::make_unique<GroupCommit>(engine_->store.get());
+  absl::Status status = Load();
+  if (!status.ok()) return status;
   instance_id_ = engine_->store->instance_id();
-  auto records = ReadCollectionRecords(*engine_->store);
-  if (!records.ok()) return records.status();
-  for (const records::CollectionRecord& record : *records) {
-    progress(absl::StrCat("loading collection '", record.name(), "'"));
-    auto state = LoadCollection(engine_.get(), record);
-    if (!state.ok()) return state.status();
-    MutexLock lock(&mutex_);
-    collections_[record.name()] = std::make_shared<EmbeddedCollection>(engine_, *std::move(state));
-  }
   std::vector<uint32_t> ids;
-  for (const records::CollectionRecord& record : *records) ids.push_back(record.id());
+  for (const auto& collection : Collections()) ids.push_back(collection->state()->id);
   RemoveStrayFolders(*engine_, ids);
   sweeper_ = std::thread([this] { Sweep(); });
   merger_ = std::thread([this] { Merge(); });
   return absl::OkStatus();
+}
+
+absl::Status EmbeddedDatabase::Load() {
+  StoreOptions store_options;
+  store_options.data_dir = engine_->options.data_dir;
+  store_options.env =
+      engine_->options.env != nullptr ? engine_->options.env : rocksdb::Env::Default();
+  store_options.disk_reserve_bytes = engine_->options.disk_reserve_bytes;
+  if (store_options.disk_reserve_bytes == 0) {
+    store_options.disk_reserve_bytes = DefaultReserve(store_options.data_dir);
+  }
+  Progress("opening the store");
+  auto store = RocksStore::Open(store_options);
+  if (!store.ok()) return store.status();
+  engine_->store = *std::move(store);
+  auto records = ReadCollectionRecords(*engine_->store);
+  if (!records.ok()) return records.status();
+  std::map<uint32_t, std::shared_ptr<EmbeddedCollection>> known;
+  for (auto& collection : Collections()) known[collection->state()->id] = collection;
+  std::map<std::string, std::shared_ptr<EmbeddedCollection>> loaded;
+  for (const records::CollectionRecord& record : *records) {
+    Progress(absl::StrCat("loading collection '", record.name(), "'"));
+    std::shared_ptr<EmbeddedCollection>& collection = known[record.id()];
+    if (collection == nullptr) {
+      collection = std::make_shared<EmbeddedCollection>(
+          engine_, std::make_shared<CollectionState>(record.id(), OptionsOf(record)));
+    }
+    absl::Status status = LoadCollection(engine_.get(), collection->state().get());
+    if (!status.ok()) return status;
+    loaded[record.name()] = std::move(collection);
+    known.erase(record.id());
+  }
+  // Deleted by a write that failed, as it seemed, and reached the log after all.
+  for (const auto& [id, collection] : known) collection->state()->Retire();
+  engine_->commit.Open(engine_->store.get());
+  MutexLock lock(&mutex_);
+  collections_ = std::move(loaded);
+  return absl::OkStatus();
+}
+
+void EmbeddedDatabase::Reopen() {
+  reopening_.store(true);
+  Progress("opening the store anew after a failed write");
+  engine_->cancelled->store(true);  // a merge can take minutes
+  engine_->gate.Pause();
+  engine_->cancelled->store(false);
+  for (const auto& collection : Collections()) collection->state()->Clear();
+  if (engine_->store != nullptr) {
+    engine_->store->Close().IgnoreError();  // what it could not write is in the log, or was refused
+    engine_->store = nullptr;
+  }
+  absl::Status status = Load();
+  if (!status.ok()) {
+    Progress(absl::StrCat("the store could not be opened anew: ", status.ToString()));
+    for (const auto& collection : Collections()) collection->state()->Clear();
+    engine_->store = nullptr;
+    return;  // the next sweep tries again
+  }
+  reopening_.store(false);
+  engine_->gate.Open();
 }
 
 std::shared_ptr<EmbeddedCollection> EmbeddedDatabase::Find(const std::string& name) const {
@@ -197,7 +252,7 @@ absl::StatusOr<uint64_t> EmbeddedDatabase::CreateCollection(const CollectionOpti
     });
     return absl::OkStatus();
   };
-  absl::Status status = engine_->commit->Run(stage, /*exclusive=*/true);
+  absl::Status status = engine_->commit.Run(stage, /*exclusive=*/true);
   if (!status.ok()) return status;
   return version;
 }
@@ -224,14 +279,14 @@ absl::StatusOr<uint64_t> EmbeddedDatabase::DeleteCollection(const std::string& n
       }
     };
     version = group->StageRecord(change, fill, [this, collection, name] {
-      collection->state()->deleted.store(true);
-      collection->state()->Clear();
+      collection->state()->Retire();
       MutexLock lock(&mutex_);
       collections_.erase(name);
+      retired_.push_back(collection->state()->id);
     });
     return absl::OkStatus();
   };
-  absl::Status status = engine_->commit->Run(stage, /*exclusive=*/true);
+  absl::Status status = engine_->commit.Run(stage, /*exclusive=*/true);
   if (!status.ok()) return status;
   return version;
 }
@@ -256,6 +311,10 @@ std::vector<std::shared_ptr<Collection>> EmbeddedDatabase::ListCollections() {
 }
 
 absl::Status EmbeddedDatabase::WriteHealth() const {
+  if (reopening_.load()) {
+    return Error(absl::StatusCode::kUnavailable, "REOPENING",
+                 "the store is being opened anew after a failed write");
+  }
   Gate::Pass pass(&engine_->gate);
   return pass.status().ok() ? engine_->store->health() : pass.status();
 }
@@ -268,15 +327,36 @@ bool EmbeddedDatabase::Pause(std::chrono::milliseconds pause) {
   return stop_;
 }
 
-// Reclaims expired images.
+// Reclaims expired images, watches memory, and mends the store.
 void EmbeddedDatabase::Sweep() {
-  while (!Pause(std::chrono::seconds(1))) {
+  for (uint64_t round = 0; !Pause(std::chrono::seconds(1)); ++round) {
+    if (engine_->store == nullptr ||
+        (engine_->store->has_failed() && engine_->store->CheckDiskSpace(0).ok())) {
+      Reopen();
+      continue;
+    }
     for (const auto& collection : Collections()) {
       collection->state()->HideExpired(engine_->NowMicros());
       // A failed write shows in WriteHealth, and the ids wait for the next round.
       collection->SweepExpired().IgnoreError();
     }
+    uint64_t memory = 0;
+    for (const auto& collection : Collections()) memory += collection->state()->memory_bytes();
+    engine_->memory_bytes.store(memory);
+    if (round % kTrimRounds == kTrimRounds - 1) TrimChanges();
   }
+}
+
+// Change records below the older kept snapshots serve nobody: whoever needs older ones loads a
+// snapshot.
+void EmbeddedDatabase::TrimChanges() {
+  uint64_t oldest = engine_->commit.version();
+  oldest -= std::min(oldest, kKeptChanges);
+  for (const auto& collection : Collections()) {
+    oldest = std::min(oldest, OldestSnapshot(*engine_, collection->state()->id).value_or(oldest));
+  }
+  if (oldest <= trimmed_below_ || engine_->store->has_failed()) return;
+  if (engine_->store->TrimChanges(oldest).ok()) trimmed_below_ = oldest;
 }
 
 // Keeps tails short while writes go on, and brings segments together when they rest.
@@ -289,9 +369,18 @@ void EmbeddedDatabase::Merge() {
   };
   std::map<uint32_t, Watched> watched;
   while (!Pause(std::chrono::milliseconds(200))) {
+    std::vector<uint32_t> retired;
+    {
+      MutexLock lock(&mutex_);
+      retired.swap(retired_);
+    }
+    for (uint32_t id : retired) {
+      Gate::Pass pass(&engine_->gate);
+      if (pass.status().ok()) RemoveIndexFolder(*engine_, id);
+    }
     for (const auto& collection : Collections()) {
       Gate::Pass pass(&engine_->gate);
-      if (!pass.status().ok()) return;
+      if (!pass.status().ok()) break;
       const auto now = CondVar::Clock::now();
       const uint64_t version = collection->state()->view()->version;
       Watched& seen = watched[collection->state()->id];

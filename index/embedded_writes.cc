@@ -54,6 +54,15 @@ absl::StatusOr<UpsertResult> EmbeddedCollection::Upsert(std::vector<UpsertItem> 
                                                         const UpsertOptions& upsert) {
   Gate::Pass pass(&engine_->gate);
   if (!pass.status().ok()) return pass.status();
+  const uint64_t memory_limit = engine_->options.max_memory_bytes;
+  const bool grows = std::any_of(items.begin(), items.end(),
+                                 [](const UpsertItem& item) { return item.vector.has_value(); });
+  if (memory_limit > 0 && grows && engine_->memory_bytes.load() > memory_limit) {
+    return Error(
+        absl::StatusCode::kResourceExhausted, "QUOTA",
+        absl::StrCat("the indexes take ", engine_->memory_bytes.load() >> 20, " MiB of memory; ",
+                     memory_limit >> 20, " MiB are the limit. Delete images, or raise the limit"));
+  }
   // An id given twice: the last one wins, so only that one is staged.
   absl::flat_hash_map<std::string, size_t> staged_of_id;
   std::vector<size_t> staged_of_item(items.size());
@@ -110,7 +119,7 @@ absl::StatusOr<UpsertResult> EmbeddedCollection::Upsert(std::vector<UpsertItem> 
     result.version = group->End();
     return absl::OkStatus();
   };
-  absl::Status status = engine_->commit->Run(stage);
+  absl::Status status = engine_->commit.Run(stage);
   if (!status.ok()) return status;
   for (size_t i = 0; i < items.size(); ++i) {
     result.items.push_back(staged[staged_of_item[i]].result);
@@ -144,9 +153,9 @@ absl::StatusOr<DeleteResult> EmbeddedCollection::DeleteIds(absl::Span<const std:
     group->End();
     return absl::OkStatus();
   };
-  absl::Status status = engine_->commit->Run(stage);
+  absl::Status status = engine_->commit.Run(stage);
   if (!status.ok()) return status;
-  result.version = engine_->commit->version();
+  result.version = engine_->commit.version();
   return result;
 }
 
@@ -186,9 +195,9 @@ absl::StatusOr<DeleteResult> EmbeddedCollection::DeleteByFilter(const std::strin
     result.deleted = ids.size();
     return absl::OkStatus();
   };
-  absl::Status status = engine_->commit->Run(stage, /*exclusive=*/true);
+  absl::Status status = engine_->commit.Run(stage, /*exclusive=*/true);
   if (!status.ok()) return status;
-  result.version = engine_->commit->version();
+  result.version = engine_->commit.version();
   return result;
 }
 

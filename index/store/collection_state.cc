@@ -17,7 +17,7 @@ CollectionState::CollectionState(uint32_t id, CollectionOptions options)
 void CollectionState::LoadItem(uint32_t slot, absl::string_view id,
                                const google::protobuf::Struct& metadata, int64_t expire_micros) {
   MutexLock lock(&apply_mutex_);
-  fields_.Add(slot, id, metadata);
+  fields_->Add(slot, id, metadata);
   SetExpiry(slot, expire_micros);
 }
 
@@ -59,7 +59,7 @@ CollectionState::Reading CollectionState::Evaluate(
   reading.view = view();
   for (const Filter* filter : filters) {
     reading.allowed.push_back(
-        filter->matches_all() ? nullptr : std::make_shared<SlotSet>(fields_.Evaluate(*filter)));
+        filter->matches_all() ? nullptr : std::make_shared<SlotSet>(fields_->Evaluate(*filter)));
   }
   return reading;
 }
@@ -90,17 +90,17 @@ void CollectionState::Apply(std::vector<MemoryChange> changes, uint64_t version,
   auto next = std::make_shared<View>(*view());
   for (MemoryChange& change : changes) {
     if (change.removed_slot) {
-      fields_.Remove(*change.removed_slot, change.id, change.old_metadata);
+      fields_->Remove(*change.removed_slot, change.id, change.old_metadata);
       Kill(next.get(), *change.removed_slot);
       SetExpiry(*change.removed_slot, 0);
     }
     if (change.updated_slot) {
-      fields_.Remove(*change.updated_slot, change.id, change.old_metadata);
-      fields_.Add(*change.updated_slot, change.id, change.metadata);
+      fields_->Remove(*change.updated_slot, change.id, change.old_metadata);
+      fields_->Add(*change.updated_slot, change.id, change.metadata);
       SetExpiry(*change.updated_slot, change.expire_micros);
     }
     if (change.added_slot) {
-      fields_.Add(*change.added_slot, change.id, change.metadata);
+      fields_->Add(*change.added_slot, change.id, change.metadata);
       Append(next.get(), *change.added_slot, change.id, change.vector);
       SetExpiry(*change.added_slot, change.expire_micros);
     }
@@ -259,12 +259,24 @@ void CollectionState::InstallSegment(std::shared_ptr<const Segment> segment, uin
 void CollectionState::Clear() {
   MutexLock lock(&apply_mutex_);
   open_chunk_ = nullptr;
+  fields_ = std::make_unique<FieldIndex>();
+  expiries_.clear();
+  expiry_of_slot_.clear();
+  expired_.clear();
+  next_expiry_.store(kNever);
+  Publish(std::make_shared<View>());
+}
+
+void CollectionState::Retire() {
+  deleted.store(true);
+  MutexLock lock(&apply_mutex_);
+  open_chunk_ = nullptr;
   Publish(std::make_shared<View>());
 }
 
 uint64_t CollectionState::memory_bytes() const {
   const std::shared_ptr<const View> now = view();
-  uint64_t bytes = fields_.memory_bytes();
+  uint64_t bytes = fields_->memory_bytes();
   for (const SegmentPart& part : now->segments) {
     bytes += part.segment->index().memory_bytes();
     if (part.alive != nullptr) bytes += part.alive->size() * sizeof(uint64_t);

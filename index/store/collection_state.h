@@ -82,8 +82,11 @@ class CollectionState {
   void InstallSegment(std::shared_ptr<const Segment> segment, uint32_t first_slot,
                       uint32_t end_slot);
 
-  // Lets go of everything, so that the store can be closed.
+  // Lets go of everything, so that the store can be closed; then the state can be loaded again. No
+  // other call may run.
   void Clear();
+  // Lets go of the view of a deleted collection; calls that run keep theirs.
+  void Retire();
 
   // Memory of vectors, graphs and field index, about.
   uint64_t memory_bytes() const;
@@ -99,7 +102,8 @@ class CollectionState {
   void SetExpiry(uint32_t slot, int64_t expire_micros) ABSL_EXCLUSIVE_LOCKS_REQUIRED(apply_mutex_);
   void Publish(std::shared_ptr<const View> view) ABSL_EXCLUSIVE_LOCKS_REQUIRED(apply_mutex_);
 
-  FieldIndex fields_;
+  // Replaced by Clear only, while nobody reads.
+  std::unique_ptr<FieldIndex> fields_ = std::make_unique<FieldIndex>();
 
   // Held while the state changes; readers take it only where a filter met a change three times.
   mutable Mutex apply_mutex_ ABSL_ACQUIRED_BEFORE(view_mutex_);

@@ -32,8 +32,10 @@ struct Engine {
   const EmbeddedOptions options;
   Gate gate;  // a call holds a Pass while it uses the members below
   std::unique_ptr<RocksStore> store;
-  std::unique_ptr<GroupCommit> commit;
+  GroupCommit commit;
   std::atomic<int64_t> latest_micros{0};
+  // Of all collections, measured now and then.
+  std::atomic<uint64_t> memory_bytes{0};
   // Set when builds shall stop.
   const std::shared_ptr<std::atomic<bool>> cancelled = std::make_shared<std::atomic<bool>>(false);
 };

@@ -3,6 +3,7 @@
 #ifndef IMAGESEARCH_INDEX_STORE_GATE_H_
 #define IMAGESEARCH_INDEX_STORE_GATE_H_
 
+#include <chrono>
 #include <cstdint>
 #include <utility>
 
@@ -25,10 +26,11 @@ class Gate {
     }
     Pass(const Pass&) = delete;
     Pass& operator=(const Pass&) = delete;
-    // UNAVAILABLE CLOSED once the database is closed.
+    // UNAVAILABLE once the database is closed, or when opening it anew takes long.
     absl::Status status() const {
       if (inside_) return absl::OkStatus();
-      return Error(absl::StatusCode::kUnavailable, "CLOSED", "the database is closed");
+      return Error(absl::StatusCode::kUnavailable, "CLOSED",
+                   "the database is closed, or being opened anew after a failed write");
     }
 
    private:
@@ -59,7 +61,10 @@ class Gate {
  private:
   bool Enter() {
     MutexLock lock(&mutex_);
-    while (paused_ && !closed_) changed_.Wait(&mutex_);
+    const auto until = CondVar::Clock::now() + kLongestWait;
+    while (paused_ && !closed_) {
+      if (!changed_.WaitUntil(&mutex_, until)) return false;
+    }
     if (closed_) return false;
     ++inside_;
     return true;
@@ -68,6 +73,8 @@ class Gate {
     MutexLock lock(&mutex_);
     if (--inside_ == 0) changed_.SignalAll();
   }
+
+  static constexpr std::chrono::seconds kLongestWait{10};
 
   Mutex mutex_;
   CondVar changed_;

@@ -14,7 +14,13 @@ constexpr size_t kMaxGroup = 256;
 constexpr size_t kMaxGroupBytes = 8 << 20;
 }  // namespace
 
-GroupCommit::GroupCommit(RocksStore* store) : store_(store), version_(store->recovered_version()) {}
+void GroupCommit::Open(RocksStore* store) {
+  MutexLock lock(&mutex_);
+  store_ = store;
+  // A write that failed may have reached the log: then its version is taken.
+  version_.store(std::max(version_.load(), store->recovered_version()));
+  changed_.SignalAll();
+}
 
 absl::Status GroupCommit::Run(const Stage& stage, bool exclusive) {
   Writer writer{&stage, exclusive, absl::OkStatus()};

@@ -22,7 +22,8 @@ class GroupCommit {
   // Adds an op to the group, or fails and adds nothing. Runs on whichever writer leads.
   using Stage = std::function<absl::Status(WriteGroup* group)>;
 
-  explicit GroupCommit(RocksStore* store);
+  // Open must be called first, and again when the store was opened anew. Nobody may be in Run then.
+  void Open(RocksStore* store);
 
   // Waits until what `stage` added is durable and visible. An op that is alone in its group
   // (`exclusive`) sees no half-made change of the set of collections.
@@ -43,8 +44,8 @@ class GroupCommit {
   // Leads: stages, commits and publishes for writers[0, count).
   void Commit(Writer* const* writers, size_t count);
 
-  RocksStore* const store_;
-  std::atomic<uint64_t> version_;
+  RocksStore* store_ = nullptr;
+  std::atomic<uint64_t> version_{0};
 
   Mutex mutex_;
   CondVar changed_;                                    // a writer is done, or the version moved

@@ -5,8 +5,6 @@
 namespace imagesearch::index {
 namespace {
 
-// AUTO scans below this size: the scan is exact and about as fast as a graph walk there.
-constexpr uint64_t kAutoGraphRows = 20'000;
 // Idle work starts at this many rows outside the largest segment, or this share of it.
 constexpr uint64_t kIdleRows = 256;
 constexpr double kIdleShare = 0.05;
@@ -16,9 +14,7 @@ constexpr double kDeadShare = 0.3;
 }  // namespace
 
 IndexKind KindFor(const MergePolicy& policy, uint64_t rows) {
-  if (policy.wanted == IndexKind::kFlat || rows < policy.min_indexed_rows) return IndexKind::kFlat;
-  if (policy.wanted != IndexKind::kAuto) return policy.wanted;
-  return rows < kAutoGraphRows ? IndexKind::kFlat : IndexKind::kHnsw;
+  return rows < policy.min_indexed_rows ? IndexKind::kFlat : policy.wanted;
 }
 
 std::optional<MergePlan> PlanMerge(const MergePolicy& policy, MergeOccasion occasion,
@@ -27,7 +23,7 @@ std::optional<MergePlan> PlanMerge(const MergePolicy& policy, MergeOccasion occa
   if (occasion == MergeOccasion::kForced) {
     const bool good =
         tail.rows == 0 && (n == 0 || (n == 1 && segments[0].live == segments[0].rows &&
-                                      segments[0].kind == KindFor(policy, segments[0].live)));
+                                      segments[0].requested == KindFor(policy, segments[0].live)));
     if (good) return std::nullopt;
     return MergePlan{0, n, true};
   }
@@ -42,7 +38,7 @@ std::optional<MergePlan> PlanMerge(const MergePolicy& policy, MergeOccasion occa
   for (size_t i = 0; i < n; ++i) {
     const PartSize& part = segments[i];
     const bool dying = static_cast<double>(part.rows - part.live) > kDeadShare * part.rows;
-    if (dying || part.kind != KindFor(policy, part.live)) return MergePlan{i, i + 1, false};
+    if (dying || part.requested != KindFor(policy, part.live)) return MergePlan{i, i + 1, false};
   }
   if (occasion == MergeOccasion::kIdle) {
     uint64_t total = tail.live, largest = 0;

@@ -13,7 +13,7 @@ namespace imagesearch::index {
 struct PartSize {
   uint64_t rows = 0;
   uint64_t live = 0;
-  IndexKind kind = IndexKind::kFlat;
+  IndexKind requested = IndexKind::kFlat;  // what it was built as
 };
 
 struct MergePolicy {
@@ -37,7 +37,8 @@ struct MergePlan {
   bool with_tail = false;
 };
 
-// The kind that serves `rows` rows of a collection that wants `policy.wanted`.
+// The kind to build over `rows` rows of a collection that wants `policy.wanted`; kAuto leaves the
+// choice to the index (ann_index.h).
 IndexKind KindFor(const MergePolicy& policy, uint64_t rows);
 
 // Nullopt when nothing is worth building.

@@ -29,7 +29,7 @@ std::optional<MergePlan> Merger::Plan(MergeOccasion occasion, const View& view) 
   std::vector<PartSize> segments;
   uint64_t live_in_segments = 0;
   for (const SegmentPart& part : view.segments) {
-    segments.push_back({part.segment->rows(), part.live, part.segment->index().kind()});
+    segments.push_back({part.segment->rows(), part.live, part.segment->requested()});
     live_in_segments += part.live;
   }
   return PlanMerge(policy_, occasion, segments,

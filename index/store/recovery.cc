@@ -200,27 +200,25 @@ absl::StatusOr<std::vector<records::CollectionRecord>> ReadCollectionRecords(
   return collections;
 }
 
-absl::StatusOr<std::shared_ptr<CollectionState>> LoadCollection(
-    Engine* engine, const records::CollectionRecord& record) {
-  auto state = std::make_shared<CollectionState>(record.id(), OptionsOf(record));
+absl::Status LoadCollection(Engine* engine, CollectionState* state) {
   const StoreSnapshot snapshot = engine->store->Snapshot();
   std::string value;
   records::CollectionCounters counters;
   absl::Status status =
-      engine->store->Get(Family::kDefault, TaggedKey(kCountersTag, record.id()), snapshot, &value);
+      engine->store->Get(Family::kDefault, TaggedKey(kCountersTag, state->id), snapshot, &value);
   if (!status.ok() || !counters.ParseFromString(value)) {
     return Damaged(*state, "its counters are unreadable");
   }
-  auto live = LoadItems(engine, snapshot, state.get());
+  auto live = LoadItems(engine, snapshot, state);
   if (!live.ok()) return live.status();
-  status = LoadVectors(engine, snapshot, *live, counters.next_slot(), state.get());
+  status = LoadVectors(engine, snapshot, *live, counters.next_slot(), state);
   if (!status.ok()) return status;
   state->FinishLoad(counters.version(), snapshot);
   if (state->view()->live != live->cardinality()) {
     return Damaged(*state, absl::StrCat("it has ", live->cardinality(), " records but ",
                                         state->view()->live, " vectors"));
   }
-  return state;
+  return absl::OkStatus();
 }
 
 }  // namespace imagesearch::index

@@ -19,9 +19,9 @@ absl::StatusOr<std::vector<records::CollectionRecord>> ReadCollectionRecords(
 CollectionOptions OptionsOf(const records::CollectionRecord& record);
 records::CollectionRecord RecordOf(uint32_t id, const CollectionOptions& options);
 
-// Loads one collection. DATA_LOSS when items and vectors do not belong together.
-absl::StatusOr<std::shared_ptr<CollectionState>> LoadCollection(
-    Engine* engine, const records::CollectionRecord& record);
+// Fills the state of one collection, which is empty. DATA_LOSS when items and vectors do not belong
+// together.
+absl::Status LoadCollection(Engine* engine, CollectionState* state);
 
 }  // namespace imagesearch::index
 

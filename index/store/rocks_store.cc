@@ -25,7 +25,7 @@ namespace {
 constexpr const char* kFamilyNames[kFamilies] = {"default", "items",     "vectors",
                                                  "changes", "originals", "fields"};
 
-rocksdb::DBOptions MakeDbOptions(rocksdb::Env* env) {
+rocksdb::DBOptions MakeDbOptions(rocksdb::Env* env, uint64_t disk_reserve_bytes) {
   rocksdb::DBOptions options;
   options.env = env;
   options.create_if_missing = true;
@@ -35,7 +35,8 @@ rocksdb::DBOptions MakeDbOptions(rocksdb::Env* env) {
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
   options.track_and_verify_wals_in_manifest = true;
   options.max_total_wal_size = 128 << 20;  // bounds the replay at start
-  options.db_write_buffer_size = 64 << 20;
+  // What is in memory must fit into the reserve when it is written out.
+  options.db_write_buffer_size = std::clamp<uint64_t>(disk_reserve_bytes / 4, 4 << 20, 64 << 20);
   options.max_background_jobs = 2;
   options.max_bgerror_resume_count = 0;  // reopening decides, not a retry behind our back
   options.info_log_level = rocksdb::WARN_LEVEL;
@@ -91,7 +92,8 @@ absl::Status RocksStore::OpenDatabase() {
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* db = nullptr;
   rocksdb::Status opened =
-      rocksdb::DB::Open(MakeDbOptions(options_.env), path, MakeFamilies(), &handles, &db);
+      rocksdb::DB::Open(MakeDbOptions(options_.env, options_.disk_reserve_bytes), path,
+                        MakeFamilies(), &handles, &db);
   if (!opened.ok()) {
     if (opened.IsIOError() && absl::StrContains(opened.ToString(), "/LOCK")) {
       return Error(
@@ -122,7 +124,7 @@ absl::Status RocksStore::CheckAcknowledged(const AckedLog::Note& acked) {
   if (acked.clean || acked.version == 0) return absl::OkStatus();
   const std::string path = options_.data_dir + "/db";
   rocksdb::DB* db = nullptr;
-  rocksdb::DBOptions db_options = MakeDbOptions(options_.env);
+  rocksdb::DBOptions db_options = MakeDbOptions(options_.env, options_.disk_reserve_bytes);
   db_options.create_if_missing = false;
   db_options.create_missing_column_families = false;
   rocksdb::Status opened =
@@ -176,11 +178,11 @@ RocksStore::~RocksStore() {
   }
 }
 
-absl::Status RocksStore::CheckDiskSpace() const {
+absl::Status RocksStore::CheckDiskSpace(uint64_t bytes) const {
   uint64_t free_bytes = 0;
   // A file system that can't tell (a test's) has no reserve to keep.
   if (!options_.env->GetFreeSpace(options_.data_dir, &free_bytes).ok()) return absl::OkStatus();
-  if (free_bytes < options_.disk_reserve_bytes) {
+  if (free_bytes < options_.disk_reserve_bytes + bytes) {
     return Error(absl::StatusCode::kResourceExhausted, "DISK_FULL",
                  absl::StrCat(free_bytes >> 20, " MiB are free on the disk of ", options_.data_dir,
                               "; writes stop below ", options_.disk_reserve_bytes >> 20,
@@ -194,7 +196,7 @@ absl::Status RocksStore::Commit(rocksdb::WriteBatch* batch, uint64_t version) {
     MutexLock lock(&mutex_);
     if (!failed_.ok()) return failed_;
   }
-  absl::Status status = CheckDiskSpace();
+  absl::Status status = CheckDiskSpace(0);
   if (!status.ok()) return status;
   rocksdb::WriteOptions synced;
   synced.sync = true;
@@ -214,7 +216,18 @@ absl::Status RocksStore::health() const {
     MutexLock lock(&mutex_);
     if (!failed_.ok()) return failed_;
   }
-  return CheckDiskSpace();
+  return CheckDiskSpace(0);
+}
+
+bool RocksStore::has_failed() const {
+  MutexLock lock(&mutex_);
+  return !failed_.ok();
+}
+
+absl::Status RocksStore::TrimChanges(uint64_t version) {
+  return FromRocks(db_->DeleteRange(rocksdb::WriteOptions(), handle(Family::kChanges), ChangeKey(0),
+                                    ChangeKey(version)),
+                   "trimming change records");
 }
 
 absl::Status RocksStore::Get(Family family, const std::string& key, const StoreSnapshot& snapshot,

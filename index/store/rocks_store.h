@@ -81,6 +81,12 @@ class RocksStore {
 
   // OK while writes can be served.
   absl::Status health() const;
+  // A write failed: only opening the store anew brings writes back.
+  bool has_failed() const;
+  // RESOURCE_EXHAUSTED DISK_FULL unless `bytes` more can be written above the reserve.
+  absl::Status CheckDiskSpace(uint64_t bytes) const;
+  // Drops change records below `version`. Not synced: they may come back after a crash.
+  absl::Status TrimChanges(uint64_t version);
   uint64_t recovered_version() const { return recovered_version_; }
   const std::string& instance_id() const { return instance_id_; }
   const std::string& data_dir() const { return options_.data_dir; }
@@ -93,7 +99,6 @@ class RocksStore {
   explicit RocksStore(const StoreOptions& options) : options_(options) {}
   absl::Status OpenDatabase();
   absl::Status CheckAcknowledged(const AckedLog::Note& acked);
-  absl::Status CheckDiskSpace() const;
   absl::Status LoadIdentity();
 
   const StoreOptions options_;

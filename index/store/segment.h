@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "absl/strings/string_view.h"
 #include "index/ann/ann_index.h"
@@ -19,8 +20,11 @@ namespace imagesearch::index {
 class Segment {
  public:
   Segment(std::shared_ptr<const RowFile> rows, std::unique_ptr<const AnnIndex> index,
-          std::string name)
-      : rows_(std::move(rows)), index_(std::move(index)), name_(std::move(name)) {}
+          IndexKind requested, std::string name)
+      : rows_(std::move(rows)),
+        index_(std::move(index)),
+        requested_(requested),
+        name_(std::move(name)) {}
 
   // The slots it stands for: [first_slot, end_slot). Slots in between without a row were dead when
   // it was built.
@@ -33,14 +37,16 @@ class Segment {
   std::optional<uint32_t> RowOfSlot(uint32_t slot) const { return rows_->RowOfSlot(slot); }
 
   const AnnIndex& index() const { return *index_; }
+  // What the index was built as; index().kind() tells what AUTO became.
+  IndexKind requested() const { return requested_; }
   const RowFile& row_file() const { return *rows_; }
-  std::shared_ptr<const RowFile> shared_rows() const { return rows_; }
   // Its files are NAME.rows and NAME.ann in the collection's folder.
   const std::string& name() const { return name_; }
 
  private:
   const std::shared_ptr<const RowFile> rows_;
   const std::unique_ptr<const AnnIndex> index_;
+  const IndexKind requested_;
   const std::string name_;
 };
 

@@ -76,6 +76,10 @@ absl::StatusOr<std::shared_ptr<const Segment>> BuildSegment(
   rocksdb::Status made = env->CreateDirIfMissing(root);
   if (made.ok()) made = env->CreateDirIfMissing(folder);
   if (!made.ok()) return FromRocks(made, "making " + folder);
+  // Vectors, and at most as much again for codes, links and ids.
+  absl::Status space = engine->store->CheckDiskSpace(uint64_t{2} * (end_slot - first_slot) *
+                                                     state.options.dimension * sizeof(float));
+  if (!space.ok()) return space;
   const std::string name = NewName(first_slot, end_slot);
   const std::string path = absl::StrCat(folder, "/", name);
   auto rows = WriteRows(engine, state, snapshot, first_slot, end_slot, path + ".rows");
@@ -106,9 +110,11 @@ absl::StatusOr<std::shared_ptr<const Segment>> BuildSegment(
   description.set_rows((*rows)->rows());
   description.set_first_slot(first_slot);
   description.set_end_slot(end_slot);
+  description.set_requested_kind(static_cast<uint32_t>(build.index.kind));
   saved = (*file)->Finish(description.SerializeAsString());
   if (!saved.ok()) return saved;
-  return std::make_shared<const Segment>(*std::move(rows), *std::move(index), name);
+  return std::make_shared<const Segment>(*std::move(rows), *std::move(index), build.index.kind,
+                                         name);
 }
 
 absl::StatusOr<std::shared_ptr<const Segment>> ReadSegment(const Engine& engine,
@@ -133,7 +139,9 @@ absl::StatusOr<std::shared_ptr<const Segment>> ReadSegment(const Engine& engine,
   MemorySource source((*file)->payload());
   auto index = LoadAnnIndex(source, *rows);
   if (!index.ok()) return index.status();
-  return std::make_shared<const Segment>(*std::move(rows), *std::move(index), name);
+  return std::make_shared<const Segment>(*std::move(rows), *std::move(index),
+                                         static_cast<IndexKind>(description.requested_kind()),
+                                         name);
 }
 
 }  // namespace imagesearch::index

@@ -1,6 +1,7 @@
 #include "index/store/snapshot.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <functional>
 #include <set>
 
@@ -111,23 +112,34 @@ std::vector<records::SnapshotDescription> ReadSnapshots(const Engine& engine,
   return snapshots;
 }
 
-void RemoveStrayFolders(const Engine& engine, const std::vector<uint32_t>& collections) {
+std::optional<uint64_t> OldestSnapshot(const Engine& engine, uint32_t collection) {
+  const std::vector<std::string> names = SnapshotNames(engine, IndexFolder(engine, collection));
+  if (names.empty()) return std::nullopt;
+  return std::strtoull(names[std::min(names.size(), kKept) - 1].c_str(), nullptr, 16);
+}
+
+void RemoveIndexFolder(const Engine& engine, uint32_t collection) {
   rocksdb::Env* env = engine.store->env();
-  const std::string root = engine.options.data_dir + "/index";
+  const std::string folder = IndexFolder(engine, collection);
+  std::vector<std::string> files;
+  env->GetChildren(folder, &files).PermitUncheckedError();
+  for (const std::string& file : files) {
+    if (file == "." || file == "..") continue;
+    env->DeleteFile(absl::StrCat(folder, "/", file)).PermitUncheckedError();
+  }
+  env->DeleteDir(folder).PermitUncheckedError();
+}
+
+void RemoveStrayFolders(const Engine& engine, const std::vector<uint32_t>& collections) {
   std::vector<std::string> folders;
-  env->GetChildren(root, &folders).PermitUncheckedError();
+  engine.store->env()
+      ->GetChildren(engine.options.data_dir + "/index", &folders)
+      .PermitUncheckedError();
   for (const std::string& folder : folders) {
     uint32_t id = 0;
     if (!absl::SimpleAtoi(folder, &id)) continue;
     if (std::find(collections.begin(), collections.end(), id) != collections.end()) continue;
-    const std::string path = absl::StrCat(root, "/", folder);
-    std::vector<std::string> files;
-    env->GetChildren(path, &files).PermitUncheckedError();
-    for (const std::string& file : files) {
-      if (file == "." || file == "..") continue;
-      env->DeleteFile(absl::StrCat(path, "/", file)).PermitUncheckedError();
-    }
-    env->DeleteDir(path).PermitUncheckedError();
+    RemoveIndexFolder(engine, id);
   }
 }
 

@@ -3,6 +3,7 @@
 #define IMAGESEARCH_INDEX_STORE_SNAPSHOT_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,7 +24,14 @@ std::vector<records::SnapshotDescription> ReadSnapshots(const Engine& engine,
                                                         const CollectionState& state,
                                                         std::vector<std::string>* problems);
 
-// Removes index folders of collections that are gone.
+// The version of the oldest kept snapshot; nullopt when there is none.
+std::optional<uint64_t> OldestSnapshot(const Engine& engine, uint32_t collection);
+
+// Removes the index files of a collection that is gone.
+void RemoveIndexFolder(const Engine& engine, uint32_t collection);
+
+// The same for all but `collections`. For the start: a collection made meanwhile would lose its
+// own.
 void RemoveStrayFolders(const Engine& engine, const std::vector<uint32_t>& collections);
 
 }  // namespace imagesearch::index
