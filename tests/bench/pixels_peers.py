@@ -49,10 +49,10 @@ def main():
     rng = np.random.default_rng(1)
     with tempfile.TemporaryDirectory() as folder:
         files = {}
-        for name, width, height in (("640x480", 640, 480), ("12MP", 4000, 3000)):
+        # Sensor noise as strong as a good and a poor camera's.
+        for name, width, height, noise in (("640x480", 640, 480, 4), ("12MP", 4000, 3000, 12)):
             path = pathlib.Path(folder) / f"{name}.jpg"
-            # Noise of a photograph's strength: about 60 KB and 2 MB.
-            path.write_bytes(encoded(Image.fromarray(smooth(rng, width, height)).resize((width, height)), "JPEG", quality=80))
+            path.write_bytes(encoded(Image.fromarray(smooth(rng, width, height, noise=noise)), "JPEG", quality=88))
             files[name] = path
         for name, path in files.items():
             data, peer, ours = path.read_bytes(), [], {"full": [], "scaled": []}

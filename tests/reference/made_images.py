@@ -7,12 +7,12 @@ import numpy as np
 from PIL import Image
 
 
-def smooth(rng, width, height, channels=3):
+def smooth(rng, width, height, channels=3, noise=40):
     """Random pixels with large and small structure, so that resizing has something to get wrong."""
     coarse = rng.integers(0, 256, (max(height // 16, 1), max(width // 16, 1), channels), dtype=np.uint8)
     layers = [np.asarray(Image.fromarray(coarse[:, :, c]).resize((width, height), Image.BICUBIC)) for c in range(channels)]
-    noise = rng.integers(-40, 41, (height, width, channels))
-    return np.clip(np.stack(layers, axis=2).astype(int) + noise, 0, 255).astype(np.uint8)
+    grain = rng.integers(-noise, noise + 1, (height, width, channels))
+    return np.clip(np.stack(layers, axis=2).astype(int) + grain, 0, 255).astype(np.uint8)
 
 
 def encoded(image, kind, **options):
