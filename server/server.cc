@@ -106,6 +106,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerConfig& config
   if (!config.http().empty()) {
     HttpOptions options;
     options.address = config.http();
+    options.pictures = config.http_pictures();
     options.live = [raw = server.get()] { return raw->live(); };
     absl::StatusOr<std::unique_ptr<HttpServer>> http =
         HttpServer::Start(options, &server->state_, &server->runner_, &server->metrics_);

@@ -35,7 +35,7 @@ export async function showDetails(dialog, collection, hit, actions) {
 
   dialog.replaceChildren(
     element("h2", {id: "details-title"}, titleOf(hit)),
-    element("div", {class: "preview"}, preview(hit)),
+    element("div", {class: "preview"}, preview(hit, collection)),
     table,
     element("div", {class: "actions"},
       element("button", {type: "button", onclick: closing(() => actions.more(hit))}, "More like this"),

@@ -100,7 +100,7 @@ export class FilterBox {
     input.addEventListener("keydown", (event) => this.#key(event));
   }
 
-  // Puts the caret where the server found a mistake ("filter, column N: ..."; N counts bytes from 1).
+  // Puts the caret where the server found a mistake ("column N: ..."; N counts bytes from 1).
   showMistake(message) {
     const column = /column (\d+)/.exec(message);
     if (!column) return;

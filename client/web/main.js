@@ -3,7 +3,7 @@ import {ApiError, call} from "./api.js";
 import {showDetails} from "./details.js";
 import {byId, element, showText} from "./dom.js";
 import {FieldKnowledge, FilterBox} from "./filter.js";
-import {fitted, pictureFiles, pictureOf} from "./pictures.js";
+import {askForPictures, fitted, pictureFiles, pictureUrls} from "./pictures.js";
 import {Results, titleOf} from "./results.js";
 import {Terms} from "./terms.js";
 import {setUpUpload} from "./upload.js";
@@ -22,11 +22,12 @@ const filterBox = new FilterBox(filter, byId("filter-options"), knowledge);
 const collection = () => byId("collection").value;
 
 const terms = new Terms(byId("terms"), () => search());
-const more = (hit) => terms.addStored(hit.id, titleOf(hit), pictureOf(hit.id), 1);
-const less = (hit) => terms.addStored(hit.id, titleOf(hit), pictureOf(hit.id), LESS_WEIGHT);
+const more = (hit) => terms.addStored(hit.id, titleOf(hit), pictureUrls(collection(), hit.id)[0], 1);
+const less = (hit) => terms.addStored(hit.id, titleOf(hit), pictureUrls(collection(), hit.id)[0], LESS_WEIGHT);
 const results = new Results(byId("results"), {
   more,
   less,
+  collection,
   open: (hit) => showDetails(byId("details"), collection(), hit, {more, less, filter: addFilter}),
 });
 
@@ -241,7 +242,7 @@ async function begin() {
   text.value = state.get("q") || "";
   filter.value = state.get("filter") || "";
   try {
-    await Promise.all([refreshCollections(state.get("collection") || "default"), showServer()]);
+    await Promise.all([refreshCollections(state.get("collection") || "default"), showServer(), askForPictures()]);
     learnFields();
     if (text.value) search();
   } catch (error) {

@@ -1,5 +1,5 @@
 // Picture files in the browser: encoding for requests, shrinking what is too large, and the pictures of this session,
-// which the grid can show although the server keeps no originals.
+// which the grid can show although the server keeps no originals; others come from the server's picture folder, if any.
 
 const shown = new Map();  // id -> object URL
 
@@ -7,7 +7,23 @@ export function rememberPicture(id, file) {
   if (!shown.has(id)) shown.set(id, URL.createObjectURL(file));
 }
 
-export const pictureOf = (id) => shown.get(id);
+// Where the picture of a stored image may be found, best first; none when only its metadata can be shown.
+export function pictureUrls(collection, id) {
+  const urls = [];
+  if (shown.has(id)) urls.push(shown.get(id));
+  if (serverShowsPictures) urls.push(`/picture?${new URLSearchParams({collection, id})}`);
+  return urls;
+}
+
+let serverShowsPictures = false;
+
+export async function askForPictures() {
+  try {
+    serverShowsPictures = (await (await fetch("/web/settings.json")).json()).pictures;
+  } catch {
+    serverShowsPictures = false;
+  }
+}
 
 // Without the "data:...;base64," in front.
 export function toBase64(file) {

@@ -1,6 +1,6 @@
 // The grid of results.
 import {element} from "./dom.js";
-import {pictureOf} from "./pictures.js";
+import {pictureUrls} from "./pictures.js";
 
 const TITLE_FIELDS = ["title", "caption", "name", "file", "path", "filename", "url"];
 
@@ -19,13 +19,26 @@ function hueOf(id) {
   return hash % 360;
 }
 
-export function preview(hit) {
-  const url = pictureOf(hit.id);
-  if (url) return element("img", {src: url, alt: titleOf(hit)});
-  const tile = element("div", {class: "tile", role: "img", "aria-label": titleOf(hit)},
+function tile(hit) {
+  const node = element("div", {class: "tile", role: "img", "aria-label": titleOf(hit)},
     element("span", {}, titleOf(hit).split("/").pop()));
-  tile.style.setProperty("--hue", hueOf(hit.id));
-  return tile;
+  node.style.setProperty("--hue", hueOf(hit.id));
+  return node;
+}
+
+// The picture, or a tile with its title when there is none to show.
+export function preview(hit, collection) {
+  const urls = pictureUrls(collection, hit.id);
+  if (urls.length === 0) return tile(hit);
+  const image = element("img", {src: urls.shift(), alt: titleOf(hit), loading: "lazy", decoding: "async"});
+  image.addEventListener("error", () => {
+    if (urls.length > 0) {
+      image.src = urls.shift();
+    } else {
+      image.replaceWith(tile(hit));
+    }
+  });
+  return image;
 }
 
 const tagsOf = (hit) => Object.entries(hit.metadata || {})
@@ -34,7 +47,7 @@ const tagsOf = (hit) => Object.entries(hit.metadata || {})
   .map(([key, value]) => `${key}: ${value}`);
 
 export class Results {
-  // actions: {more(hit), less(hit), open(hit)}
+  // actions: {more(hit), less(hit), open(hit), collection(): name}
   constructor(list, actions) {
     this.list = list;
     this.actions = actions;
@@ -91,10 +104,9 @@ export class Results {
       element("button", {
         type: "button", class: "open", "aria-label": `${title}, score ${score}. Details`,
         onclick: () => this.actions.open(hit),
-      }, preview(hit)),
+      }, preview(hit, this.actions.collection())),
       element("div", {class: "caption"},
-        // A tile says the title already.
-        element("span", {class: "title", title: hit.id}, pictureOf(hit.id) ? title : hit.id.split("/").pop()),
+        element("span", {class: "title", title: hit.id}, title.split("/").pop()),
         element("span", {class: "score", title: "Cosine similarity to the query"}, score)),
       element("div", {class: "tags"}, ...tagsOf(hit).map((text) => element("span", {}, text))),
       element("div", {class: "buttons"},

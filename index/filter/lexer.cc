@@ -258,7 +258,7 @@ bool Token::IsKeyword(absl::string_view keyword) const {
 absl::StatusOr<std::vector<Token>> Tokenize(absl::string_view text) { return Lexer(text).Run(); }
 
 absl::Status FilterError(size_t column, absl::string_view message) {
-  return InvalidArgument("BAD_FILTER", absl::StrCat("filter, column ", column, ": ", message));
+  return InvalidArgument("BAD_FILTER", absl::StrCat("column ", column, ": ", message));
 }
 
 std::string Describe(const Token& token) {

@@ -42,7 +42,7 @@ struct Token {
 // The last token is kEnd. INVALID_ARGUMENT BAD_FILTER at the first byte that starts no token.
 absl::StatusOr<std::vector<Token>> Tokenize(absl::string_view text);
 
-// INVALID_ARGUMENT BAD_FILTER "filter, column N: ...".
+// INVALID_ARGUMENT BAD_FILTER "column N: ...".
 absl::Status FilterError(size_t column, absl::string_view message);
 
 // A token for an error message: short, one line, valid UTF-8.

@@ -19,15 +19,18 @@
 #include "base/error.h"
 #include "client/web/assets.h"
 #include "google/protobuf/message.h"
+#include "imagesearch/v1/imagesearch.pb.h"
 #include "server/call_context.h"
 #include "server/grpc_status.h"
 #include "server/http/connection.h"
 #include "server/http/form.h"
 #include "server/http/json.h"
 #include "server/http/openapi.h"
+#include "server/http/picture_file.h"
 #include "server/http/request_body.h"
 #include "server/logging.h"
 #include "server/methods.h"
+#include "server/utf8.h"
 
 namespace imagesearch::server {
 namespace {
@@ -114,6 +117,7 @@ class HttpServer::Impl {
  public:
   Impl(const HttpOptions& options, ServerState* state, CallRunner* runner, Metrics* metrics)
       : live_(options.live),
+        pictures_(options.pictures),
         state_(*state),
         runner_(*runner),
         metrics_(*metrics),
@@ -136,13 +140,16 @@ class HttpServer::Impl {
   void SetUpServer();
   void AddOperatorRoutes();
   void AddAssets();
+  void AddPictures();
   void AddMethods();
   void Call(const Method& method, const Request& request, Response& response,
             const httplib::ContentReader& reader);
+  absl::StatusOr<PictureFile> FindPicture(const Request& request, CallContext* call);
   absl::Status RunCall(const Method& method, const Request& request, CallContext* call,
                        const httplib::ContentReader& reader, std::string* reply);
 
   const std::function<bool()> live_;
+  const std::string pictures_;
   ServerState& state_;
   CallRunner& runner_;
   Metrics& metrics_;
@@ -162,6 +169,7 @@ absl::Status HttpServer::Impl::Start(const std::string& address) {
   SetUpServer();
   AddOperatorRoutes();
   AddAssets();
+  AddPictures();
   AddMethods();
   port_ = target->port;
   const bool bound = port_ != 0 ? server_.bind_to_port(target->host, port_)
@@ -253,6 +261,52 @@ void HttpServer::Impl::AddAssets() {
       response.set_content(asset.content.data(), asset.content.size(), std::string(asset.type));
     });
   }
+}
+
+void HttpServer::Impl::AddPictures() {
+  server_.Get("/web/settings\\.json", [this](const Request&, Response& response) {
+    response.set_header("Cache-Control", "no-store");
+    response.set_content(pictures_.empty() ? R"({"pictures":false})" : R"({"pictures":true})",
+                         kJsonType);
+  });
+  server_.Get("/picture", [this](const Request& request, Response& response) {
+    CallContext call;
+    absl::StatusOr<PictureFile> picture = FindPicture(request, &call);
+    if (!picture.ok()) {
+      ReplyError(picture.status(), response);
+      return;
+    }
+    response.set_header("Cache-Control", "private, max-age=300");
+    response.set_content(std::move(picture->bytes), picture->type);
+  });
+}
+
+// GET /picture?collection=C&id=ID
+absl::StatusOr<PictureFile> HttpServer::Impl::FindPicture(const Request& request,
+                                                          CallContext* call) {
+  call->peer = absl::StrCat(request.remote_addr, ":", request.remote_port);
+  absl::Status status = ReadCallHeaders(request.get_header_value("X-Request-Id"), "", "", call);
+  if (!status.ok()) return status;
+  const std::string id = request.get_param_value("id");
+  const std::string collection = request.get_param_value("collection");
+  if (pictures_.empty() || !IsUtf8(id) || !IsUtf8(collection)) {
+    return Error(absl::StatusCode::kNotFound, "NO_PICTURE", "no pictures are shown here");
+  }
+  v1::GetRequest get;
+  get.set_collection(collection);
+  get.add_ids(id);
+  get.set_without_vector(true);
+  v1::GetResponse found;
+  const Method* method = FindMethod("imagesearch.v1.ImageSearch", "Get");
+  status = runner_.Run(*method, call, &get, get.ByteSizeLong(), &found);
+  if (!status.ok()) return status;
+  std::string path = found.images_size() == 1 ? id : "";
+  if (!path.empty()) {
+    const auto& fields = found.images(0).metadata().fields();
+    const auto field = fields.find("path");
+    if (field != fields.end()) path = field->second.string_value();
+  }
+  return ReadPicture(pictures_, path, state_.limits().max_message_bytes);
 }
 
 void HttpServer::Impl::AddMethods() {

@@ -20,6 +20,9 @@ struct HttpOptions {
   int threads = 16;                      // one connection each
   int request_timeout_ms = 20000;        // to receive a request; again to send the reply
   uint64_t max_body_bytes = 128u << 20;  // request bodies held at a time, all connections
+  // Folder whose pictures GET /picture may send: those whose metadata field `path`, or id, is a
+  // file in it. Empty: none are sent.
+  std::string pictures;
   std::function<bool()> live = [] { return true; };  // what /healthz says
 };
 

@@ -145,7 +145,7 @@ TEST(FilterParserTest, TellsTheColumnAndWhatWasExpected) {
            Mistake{"a = 1 # b", 7, "unexpected '#'"},
        }) {
     EXPECT_THAT(ErrorOf(mistake.text),
-                AllOf(StartsWith(absl::StrCat("filter, column ", mistake.column, ":")),
+                AllOf(StartsWith(absl::StrCat("column ", mistake.column, ":")),
                       HasSubstr(mistake.says)))
         << mistake.text;
   }
@@ -160,7 +160,7 @@ TEST(FilterParserTest, LongTokensAreCutBetweenCharactersInMessages) {
 TEST(FilterParserTest, NestingIsLimitedWithoutRecursion) {
   const auto nested = [](int depth) { return Repeat("(", depth) + "a=1" + Repeat(")", depth); };
   EXPECT_EQ(ErrorOf(nested(16)), "OK");
-  EXPECT_THAT(ErrorOf(nested(17)), StartsWith("filter, column 17: parentheses and NOTs"));
+  EXPECT_THAT(ErrorOf(nested(17)), StartsWith("column 17: parentheses and NOTs"));
   EXPECT_EQ(ErrorOf(Repeat("NOT ", 16) + "a=1"), "OK");
   EXPECT_THAT(ErrorOf(Repeat("NOT ", 17) + "a=1"), HasSubstr("deeper than 16"));
   EXPECT_EQ(ErrorOf(Repeat("NOT (", 8) + "a=1" + Repeat(")", 8)), "OK");

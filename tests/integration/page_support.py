@@ -24,13 +24,13 @@ KEYS = {"enter": "\ue007", "escape": "\ue00c", "down": "\ue015", "right": "\ue01
 class Server:
     """imagesearchd on free ports with its data in `folder`."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, *flags):
         binary = os.environ.get("IMAGESEARCHD", str(ROOT / "build/release/server/imagesearchd"))
         ports = folder / "ports"
         self.log = open(folder / "log", "wb")
         self.process = subprocess.Popen(
             [binary, "--data-dir", folder / "data", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0",
-             "--port-file", ports, "--encoder-threads", "1"], stderr=self.log, stdout=self.log)
+             "--port-file", ports, "--encoder-threads", "1", *flags], stderr=self.log, stdout=self.log)
         deadline = time.monotonic() + 60
         while not ports.exists():
             assert self.process.poll() is None, (folder / "log").read_text()

@@ -13,7 +13,11 @@ pytestmark = pytest.mark.skipif(browser_missing(), reason="needs Debian's chromi
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    running = Server(tmp_path_factory.mktemp("server"))
+    pictures = tmp_path_factory.mktemp("pictures")
+    (pictures / "drawings").mkdir()
+    for name in NAMES[1:]:  # of the sun there is no file
+        (pictures / "drawings" / f"{name}.png").write_bytes(draw(name))
+    running = Server(tmp_path_factory.mktemp("server"), "--http-pictures", str(pictures))
     for i, name in enumerate(NAMES):
         status, reply = running.form("upsert", [
             ("images[0].id", f"drawings/{name}.png"), ("images[0].content", draw(name)),
@@ -72,6 +76,8 @@ def test_a_text_finds_what_it_says(page, server, shots):
     assert titles(page) == [hit["id"] for hit in reply["hits"]]
     scores = [float(score) for score in page.texts(".score")]
     assert scores == sorted(scores, reverse=True)
+    page.until(lambda: page.run("return [...document.querySelectorAll('.card img')].every((i) => i.naturalWidth)") and
+               page.texts(".card .tile") == ["a sun"], "pictures of the server's folder are shown, a tile for the sun")
     page.screenshot(shots / "text.png")
 
 

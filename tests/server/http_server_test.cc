@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <filesystem>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <thread>
@@ -18,6 +20,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "server/http/picture_file.h"
 
 namespace imagesearch::server {
 namespace {
@@ -309,6 +312,42 @@ TEST_F(HttpServerTest, GarbageDoesNoHarm) {
     client.Send(bytes);
   }
   EXPECT_THAT(Ask(Get("/healthz")), StartsWith("HTTP/1.1 200"));
+}
+
+TEST(PictureFileTest, OnlyPicturesInsideTheFolderAreRead) {
+  namespace fs = std::filesystem;
+  const fs::path base = fs::path(::testing::TempDir()) / absl::StrCat("pictures-", getpid());
+  fs::create_directories(base / "shown/sub");
+  fs::create_directories(base / "shown-not");
+  const auto write = [&](const fs::path& path, const std::string& bytes) {
+    std::ofstream(base / path, std::ios::binary) << bytes;
+  };
+  const std::string png = "\x89PNG\r\n\x1a\nrest";
+  write("shown/sub/a.png", png);
+  write("shown/page.svg", "<svg onload='x'/>");
+  write("shown-not/b.png", png);
+  fs::create_symlink(base / "shown-not/b.png", base / "shown/link.png");
+  const std::string root = base / "shown";
+  for (const std::string& path : {std::string("sub/a.png"), root + "/sub/a.png"}) {
+    const absl::StatusOr<PictureFile> picture = ReadPicture(root, path, 1000);
+    ASSERT_TRUE(picture.ok()) << path;
+    EXPECT_EQ(picture->type, "image/png");
+    EXPECT_EQ(picture->bytes, png);
+  }
+  for (const std::string& path :
+       {std::string(""), std::string("sub"), std::string("page.svg"), std::string("link.png"),
+        std::string("../shown-not/b.png"), (base / "shown-not/b.png").string(),
+        std::string("missing.png"), std::string("/etc/passwd"), std::string("sub/a.png\0", 10)}) {
+    EXPECT_EQ(ReadPicture(root, path, 1000).status().code(), absl::StatusCode::kNotFound) << path;
+  }
+  EXPECT_FALSE(ReadPicture(root, "sub/a.png", png.size() - 1).ok());
+  fs::remove_all(base);
+}
+
+TEST_F(HttpServerTest, WithoutAFolderNoPicturesAreShown) {
+  Start();
+  EXPECT_EQ(BodyOf(Ask(Get("/web/settings.json")))["pictures"], false);
+  EXPECT_THAT(Ask(Get("/picture?id=a")), StartsWith("HTTP/1.1 404"));
 }
 
 TEST_F(HttpServerTest, APortInUseAndABadAddressAreErrors) {
