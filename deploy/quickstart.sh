@@ -105,25 +105,25 @@ imagesearch health || { tail -n 20 "$data/imagesearchd.log" >&2; die "the server
 
 # ---- Index and search -----------------------------------------------------------------------------------------------
 # One photograph stays out of the index: it is the image query.
-query_photo=$pictures/photographs/food/fruit/strawberry.png
+kept_out=animals/mammals/cats/tiger_sumatran.png
 
 step "Index"
-imagesearch index --sync --quiet --exclude food/fruit/strawberry.png --journal "$data/journal" \
-  "$pictures/photographs" "$pictures/artwork" ||
-  die "some pictures could not be indexed" "see $data/imagesearchd.log; list the failures with: imagesearch index --failures FILE $pictures"
+imagesearch index --sync --exclude "$kept_out" --journal "$data/journal" "$pictures/photographs" "$pictures/artwork" ||
+  die "some pictures could not be indexed" "see the lines above and $data/imagesearchd.log"
 
 page=$here/quickstart.html
-rm -f "$page"
+append= # the first query begins the page anew
 ask() {
   step "$1"
   shift
-  imagesearch search --limit 8 --html "$page" --html-append "$@" 2>/dev/null ||
-    die "the search failed" "see $data/imagesearchd.log"
+  imagesearch search --limit 8 --html "$page" $append "$@" 2>"$data/search.log" ||
+    { cat "$data/search.log" >&2; die "the search failed" "see the line above and $data/imagesearchd.log"; }
+  append=--html-append
 }
-ask 'Search: a red apple' "a red apple"
-ask 'Search: a sailing boat' "a sailing boat"
-ask 'Search: musical instrument' "musical instrument"
-ask "Search with a picture: ${query_photo#"$pictures"/}" --image "$query_photo"
+ask 'Search: a penguin' "a penguin"
+ask 'Search: an electric guitar' "an electric guitar"
+ask 'Search: a fire truck' "a fire truck"
+ask "Search with a picture: $kept_out (a tiger; not in the index)" --image "$pictures/photographs/$kept_out"
 
 step "Done"
 echo "Contact sheet   $page"

@@ -39,7 +39,7 @@ constexpr char kHead[] = R"(<!doctype html>
        grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); align-content: start; }
   figure { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: .5rem;
            overflow: hidden; height: 100%; }
-  li img, .blank { display: block; width: 100%; aspect-ratio: 1; object-fit: cover; background: #fff; }
+  li img, .blank { display: block; width: 100%; aspect-ratio: 1; object-fit: contain; background: #fff; }
   .blank { display: grid; place-items: center; background: var(--page); color: var(--soft);
            font-size: .8rem; }
   figcaption { padding: .45rem .6rem .55rem; font-size: .8rem; overflow-wrap: anywhere; }

@@ -2,8 +2,10 @@
 #include "client/command/output.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <iostream>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/time.h"
@@ -90,6 +92,12 @@ std::string PathOf(const google::protobuf::Struct& metadata) {
     if (std::string text = MetadataText(metadata, key); !text.empty()) return text;
   }
   return "";
+}
+
+std::string ShownPath(const std::string& path) {
+  std::error_code error;
+  const std::string here = std::filesystem::current_path(error).string() + "/";
+  return !error && absl::StartsWith(path, here) ? path.substr(here.size()) : path;
 }
 
 std::string HumanBytes(uint64_t bytes) {

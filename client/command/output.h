@@ -51,6 +51,9 @@ std::string MetadataText(const google::protobuf::Struct& metadata, const std::st
 // name.
 std::string PathOf(const google::protobuf::Struct& metadata);
 
+// For tables: relative where it lies below the current folder.
+std::string ShownPath(const std::string& path);
+
 // "12.3 MB".
 std::string HumanBytes(uint64_t bytes);
 // 1234567 -> "1,234,567".

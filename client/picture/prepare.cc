@@ -8,65 +8,27 @@
 #include "absl/strings/str_format.h"
 #include "base/error.h"
 #include "base/mutex.h"
+#include "client/picture/decode.h"
 #include "client/picture/heif.h"
 #include "client/picture/jpeg.h"
-#include "encoder/image/formats.h"
 #include "encoder/image/header.h"
-#include "encoder/image/orientation.h"
-#include "encoder/image/resize.h"
 
 namespace imagesearch::client {
 namespace {
 
 constexpr int kTargetSide = 2048;
 constexpr int kQuality = 92;
-// Other formats than JPEG are decoded whole: 200 megapixels take 0.6 to 0.8 GB.
-constexpr uint64_t kMostPixels = 200'000'000;
 
 absl::Status TooLarge(const std::string& what) {
   return InvalidArgument("IMAGE_TOO_LARGE",
                          absl::StrCat(what, " is beyond the server's limits and can't be shrunk"));
 }
 
-absl::StatusOr<encoder::DecodedImage> Decode(absl::string_view bytes, encoder::ImageFormat format) {
-  const ImageLimits limits = {.max_bytes = 1u << 30, .max_pixels = kMostPixels, .max_side = 65'535};
-  switch (format) {
-    case encoder::ImageFormat::kJpeg:
-      return encoder::DecodeJpeg(bytes, limits, [](const encoder::ImageHeader& header) {
-        int scale = 1;
-        while (scale < 8 && std::max(header.width, header.height) / (2 * scale) >= kTargetSide) {
-          scale *= 2;
-        }
-        return scale;
-      });
-    case encoder::ImageFormat::kPng:
-      return encoder::DecodePng(bytes, limits);
-    case encoder::ImageFormat::kWebp:
-      return encoder::DecodeWebp(bytes, limits);
-    case encoder::ImageFormat::kGif:
-      return encoder::DecodeGif(bytes, limits);
-    case encoder::ImageFormat::kBmp:
-      return encoder::DecodeBmp(bytes, limits);
-  }
-  return absl::InternalError("an image format without a decoder");
-}
-
-absl::StatusOr<encoder::RgbImage> DecodeAndShrink(absl::string_view bytes,
-                                                  encoder::ImageFormat format) {
+absl::StatusOr<encoder::RgbImage> DecodeAndShrink(absl::string_view bytes) {
   // One at a time: a PNG of 200 megapixels is in memory as a whole.
   static Mutex one_at_a_time;
   MutexLock lock(&one_at_a_time);
-  auto decoded = Decode(bytes, format);
-  if (!decoded.ok()) return decoded.status();
-  encoder::RgbImage image = std::move(decoded->pixels);
-  const int side = std::max(image.width, image.height);
-  if (side > kTargetSide) {
-    const int width = std::max(1, static_cast<int>(int64_t{image.width} * kTargetSide / side));
-    const int height = std::max(1, static_cast<int>(int64_t{image.height} * kTargetSide / side));
-    image = encoder::ResizeWindow(image.view(), width, height, encoder::Resample::kBox,
-                                  {.left = 0, .top = 0, .width = width, .height = height});
-  }
-  return encoder::TurnUpright(std::move(image), decoded->orientation);
+  return DecodePicture(bytes, kTargetSide);
 }
 
 }  // namespace
@@ -86,7 +48,7 @@ absl::StatusOr<PreparedPicture> PreparePicture(std::string bytes, const PictureL
   absl::StatusOr<encoder::RgbImage> pixels;
   if (IsHeif(bytes)) {
     what = absl::StrFormat("HEIC of %.1f MB converted", megabytes);
-    pixels = ReadHeif(bytes, kTargetSide);
+    pixels = DecodeAndShrink(bytes);
   } else {
     const auto header = encoder::ProbeImage(bytes);
     const bool fits =
@@ -101,7 +63,7 @@ absl::StatusOr<PreparedPicture> PreparePicture(std::string bytes, const PictureL
     what = absl::StrFormat("%.1f Mpx %s of %.1f MB shrunk",
                            static_cast<double>(header->pixels()) / 1e6,
                            encoder::ImageFormatName(header->format), megabytes);
-    pixels = DecodeAndShrink(bytes, header->format);
+    pixels = DecodeAndShrink(bytes);
   }
   if (!pixels.ok()) return pixels.status();
   PreparedPicture prepared;

@@ -9,8 +9,8 @@
 
 namespace imagesearch::client {
 
-// The middle square of a picture (any format that the server reads, or HEIC) at side x side pixels,
-// upright, transparency over white, as a JPEG.
+// The whole picture (any format that the server reads, or HEIC) with a long side of at most `side`
+// pixels, upright, transparency over white, as a JPEG.
 absl::StatusOr<std::string> Thumbnail(absl::string_view bytes, int side);
 
 }  // namespace imagesearch::client

@@ -1,0 +1,76 @@
+"""What the bulk helpers of both clients share: items, their requests, and the report."""
+from __future__ import annotations
+
+import os
+import pathlib
+from typing import Any, Callable, Iterable, Mapping, Union
+
+from . import _errors, _requests
+from ._results import IndexReport
+from ._terms import ImageLike
+from .v1 import imagesearch_pb2 as pb
+
+# A picture, or a mapping with `image` or `vector`, and any of `id`, `metadata`, `expire_time`.
+IndexItem = Union[ImageLike, str, Mapping[str, Any]]
+
+
+def to_request(item: IndexItem, sequence: int, collection: str, create_only: bool) -> pb.UpsertStreamRequest:
+    given = dict(item) if isinstance(item, Mapping) else {"image": item}
+    unknown = set(given) - {"image", "vector", "id", "metadata", "expire_time"}
+    if unknown:
+        raise ValueError(f"an item has no {sorted(unknown)}")
+    metadata = dict(given.get("metadata") or {})
+    source = given.get("image")
+    if isinstance(source, (str, os.PathLike)):
+        metadata.setdefault("path", str(pathlib.Path(source).resolve()))
+    return pb.UpsertStreamRequest(
+        sequence=sequence, collection=collection, create_only=create_only,
+        image=_requests.image(source, given.get("id", ""), given.get("vector"), metadata, given.get("expire_time")))
+
+
+class Job:
+    """Matches acks with items and keeps the report. Not thread-safe."""
+
+    def __init__(self, items: Iterable[IndexItem], collection: str, create_only: bool, progress: bool):
+        self.report = IndexReport()
+        self._items = enumerate(items)
+        self._collection = collection
+        self._create_only = create_only
+        self._waiting: dict[int, IndexItem] = {}
+        self._advance: Callable[[], Any] = lambda: None
+        self._close: Callable[[], Any] = lambda: None
+        if progress:
+            from tqdm.auto import tqdm
+            bar = tqdm(total=len(items) if hasattr(items, "__len__") else None, unit=" images")
+            self._advance, self._close = bar.update, bar.close
+
+    def next_request(self) -> pb.UpsertStreamRequest | None:
+        """Skips, and reports, items that can't be read. None at the end."""
+        for sequence, item in self._items:
+            try:
+                request = to_request(item, sequence, self._collection, self._create_only)
+            except Exception as error:  # whatever a file or an image library raises belongs to this item
+                self.report.failures.append((item, error))
+                self._advance()
+                continue
+            self._waiting[sequence] = item
+            return request
+        return None
+
+    def take_ack(self, ack: pb.UpsertStreamResponse) -> None:
+        item = self._waiting.pop(ack.sequence)
+        error = _errors.from_item(ack.status)
+        if error is None:
+            self.report.stored += 1
+        else:
+            self.report.failures.append((item, error))
+        self._advance()
+
+    def fail_waiting(self, error: Exception) -> None:
+        """The stream broke: what has no ack may or may not be stored; sending it again does no harm."""
+        self.report.failures.extend((item, error) for item in self._waiting.values())
+        self._waiting.clear()
+
+    def close(self) -> IndexReport:
+        self._close()
+        return self.report

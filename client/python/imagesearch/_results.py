@@ -1,0 +1,130 @@
+"""What the service answers, as plain Python values."""
+from __future__ import annotations
+
+import base64
+import datetime
+import html
+import io
+import pathlib
+from dataclasses import dataclass, field
+from typing import Any, Iterator, Sequence, overload
+
+from google.protobuf import json_format
+
+from . import _errors
+from .v1 import imagesearch_pb2 as pb
+from .v1 import types_pb2
+
+THUMBNAIL_SIDE = 180
+
+
+@dataclass(frozen=True)
+class Hit:
+    id: str
+    score: float  # cosine similarity
+    metadata: dict[str, Any] = field(default_factory=dict)
+    vector: list[float] | None = None
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    id: str
+    metadata: dict[str, Any]
+    vector: list[float] | None
+    content_hash: str
+    expire_time: datetime.datetime | None
+    version: int
+
+
+@dataclass(frozen=True)
+class UpsertOutcome:
+    id: str
+    created: bool
+    error: _errors.ImageSearchError | None
+
+
+@dataclass
+class IndexReport:
+    """The end of a bulk job: stored + len(failures) is the number of images seen."""
+
+    stored: int = 0
+    failures: list[tuple[Any, Exception]] = field(default_factory=list)  # (item as it was given, why)
+
+
+def _thumbnail(hit: Hit) -> str | None:
+    """A data: address of the picture when `path` in the metadata is a file here and Pillow is installed."""
+    path = hit.metadata.get("path")
+    if not isinstance(path, str) or not pathlib.Path(path).is_file():
+        return None
+    try:
+        from PIL import Image
+        with Image.open(path) as image:
+            image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+            out = io.BytesIO()
+            image.convert("RGB").save(out, "JPEG", quality=80)
+    except (ImportError, OSError, ValueError):
+        return None
+    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
+
+
+def _card(hit: Hit) -> str:
+    title = next((str(hit.metadata[key]) for key in ("title", "name", "path") if hit.metadata.get(key)), hit.id)
+    url = _thumbnail(hit)
+    picture = (f'<img src="{url}" alt="{html.escape(title)}" style="max-width:100%;max-height:100%">' if url
+               else f'<span style="padding:8px;overflow-wrap:anywhere">{html.escape(title)}</span>')
+    return (f'<figure style="margin:0;width:{THUMBNAIL_SIDE}px">'
+            f'<div style="height:{THUMBNAIL_SIDE}px;display:flex;align-items:center;justify-content:center;'
+            f'background:rgba(128,128,128,.15);border-radius:6px;overflow:hidden">{picture}</div>'
+            f'<figcaption style="font-size:12px;overflow-wrap:anywhere">{hit.score:.3f} {html.escape(hit.id)}'
+            '</figcaption></figure>')
+
+
+class Results(Sequence[Hit]):
+    """The hits, best first. A notebook shows them as a grid of pictures where their files are on this machine."""
+
+    def __init__(self, hits: list[Hit], version: int, truncated_text: bool):
+        self.hits = hits
+        self.version = version  # of the data that was searched
+        self.truncated_text = truncated_text  # a text was longer than the model reads
+
+    @overload
+    def __getitem__(self, index: int) -> Hit: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Hit]: ...
+    def __getitem__(self, index: int | slice) -> Hit | list[Hit]:
+        return self.hits[index]
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self.hits)
+
+    def __repr__(self) -> str:
+        return f"Results({self.hits!r})"
+
+    def _repr_html_(self) -> str:
+        cards = "".join(map(_card, self.hits)) or "no picture matches"
+        return f'<div style="display:flex;flex-wrap:wrap;gap:12px">{cards}</div>'
+
+
+def to_dict(metadata: Any) -> dict[str, Any]:
+    return json_format.MessageToDict(metadata)
+
+
+def _vector(owner: Any) -> list[float] | None:
+    return list(owner.vector.values) if owner.HasField("vector") else None
+
+
+def results(reply: pb.SearchResponse) -> Results:
+    hits = [Hit(hit.id, hit.score, to_dict(hit.metadata), _vector(hit)) for hit in reply.hits]
+    return Results(hits, reply.version, reply.truncated_text)
+
+
+def stored_image(image: types_pb2.StoredImage) -> StoredImage:
+    expires = image.expire_time.ToDatetime(datetime.timezone.utc) if image.HasField("expire_time") else None
+    return StoredImage(image.id, to_dict(image.metadata), _vector(image), image.content_hash, expires, image.version)
+
+
+def outcome(result: pb.UpsertResult) -> UpsertOutcome:
+    return UpsertOutcome(result.id, result.created, _errors.from_item(result.status))

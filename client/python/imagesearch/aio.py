@@ -1,0 +1,145 @@
+"""The client for asyncio: the methods of Client, awaited. `list` is an async iterator."""
+from __future__ import annotations
+
+import asyncio
+import datetime
+from typing import Any, AsyncIterator, Iterable, Mapping, Sequence
+
+import grpc
+
+from . import _channel, _errors, _requests, _results
+from ._bulk import IndexItem, Job
+from ._results import IndexReport, Results, StoredImage, UpsertOutcome
+from ._terms import ImageLike, TermLike
+from .v1 import admin_pb2, admin_pb2_grpc, imagesearch_pb2_grpc, types_pb2
+from .v1 import imagesearch_pb2 as pb
+
+
+class AsyncClient:
+    """As Client; belongs to the event loop that it is made in."""
+
+    def __init__(self, target: str = "127.0.0.1:50051", *, collection: str = "", timeout: float = 30.0,
+                 tls: bool | grpc.ChannelCredentials = False, token: str | None = None, priority: str | None = None):
+        secure = _channel.credentials(tls)
+        self._channel = (grpc.aio.secure_channel(target, secure, _channel.OPTIONS) if secure
+                         else grpc.aio.insecure_channel(target, _channel.OPTIONS))
+        self._search = imagesearch_pb2_grpc.ImageSearchStub(self._channel)
+        self._admin = admin_pb2_grpc.AdminStub(self._channel)
+        self._collection = collection
+        self._timeout = timeout
+        self._metadata = _channel.metadata(token, priority)
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    async def _call(self, method: Any, request: Any) -> Any:
+        with _errors.translated():
+            return await method(request, timeout=self._timeout, metadata=self._metadata)
+
+    async def search(self, query: TermLike | Sequence[TermLike], *, limit: int = 10, filter: str = "", offset: int = 0,
+                     min_score: float | None = None, exact: bool = False, with_metadata: bool = True,
+                     with_vector: bool = False, min_version: int = 0, collection: str | None = None) -> Results:
+        request = _requests.search(query, self._name(collection), filter, limit, offset, min_score, exact,
+                                   with_metadata, with_vector, min_version)
+        return _results.results(await self._call(self._search.Search, request))
+
+    async def search_many(self, queries: Iterable[TermLike | Sequence[TermLike]], *, limit: int = 10, filter: str = "",
+                          with_metadata: bool = True,
+                          collection: str | None = None) -> list[Results | _errors.ImageSearchError]:
+        request = pb.SearchBatchRequest(requests=[
+            _requests.search(query, self._name(collection), filter, limit, 0, None, False, with_metadata, False, 0)
+            for query in queries])
+        reply = await self._call(self._search.SearchBatch, request)
+        return [_errors.from_item(result.status) or _results.results(result.response) for result in reply.results]
+
+    async def encode(self, inputs: Iterable[str | ImageLike]) -> list[list[float] | _errors.ImageSearchError]:
+        reply = await self._call(self._search.Encode, _requests.encode(inputs))
+        return [_errors.from_item(result.status) or list(result.vector.values) for result in reply.results]
+
+    async def upsert(self, image: ImageLike | str | None = None, *, id: str = "",
+                     vector: Iterable[float] | None = None, metadata: Mapping[str, Any] | None = None,
+                     expire_time: datetime.datetime | None = None, create_only: bool = False,
+                     collection: str | None = None) -> UpsertOutcome:
+        item = _requests.image(image, id, vector, metadata, expire_time)
+        request = pb.UpsertRequest(collection=self._name(collection), images=[item], create_only=create_only)
+        reply = await self._call(self._search.Upsert, request)
+        outcome = _results.outcome(reply.results[0])
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome
+
+    async def index(self, items: Iterable[IndexItem], *, create_only: bool = False, window: int = 64,
+                    progress: bool = True, collection: str | None = None) -> IndexReport:
+        job = Job(items, self._name(collection), create_only, progress)
+        free = asyncio.Semaphore(window)
+
+        async def requests() -> AsyncIterator[pb.UpsertStreamRequest]:
+            while True:
+                await free.acquire()
+                # Reading and encoding a picture takes a while: not on the event loop.
+                request = await asyncio.to_thread(job.next_request)
+                if request is None:
+                    return
+                yield request
+
+        try:
+            with _errors.translated():
+                async for ack in self._search.UpsertStream(requests(), metadata=self._metadata):
+                    job.take_ack(ack)
+                    free.release()
+        except _errors.ImageSearchError as error:
+            job.fail_waiting(error)
+            raise
+        finally:
+            job.close()
+        return job.report
+
+    async def get(self, ids: str | Sequence[str], *, with_vector: bool = True,
+                  collection: str | None = None) -> list[StoredImage]:
+        request = pb.GetRequest(collection=self._name(collection), ids=[ids] if isinstance(ids, str) else ids,
+                                without_vector=not with_vector)
+        reply = await self._call(self._search.Get, request)
+        return [_results.stored_image(image) for image in reply.images]
+
+    async def delete(self, ids: str | Sequence[str] = (), *, filter: str = "", collection: str | None = None) -> int:
+        request = pb.DeleteRequest(collection=self._name(collection), ids=[ids] if isinstance(ids, str) else ids,
+                                   filter=filter)
+        return (await self._call(self._search.Delete, request)).deleted
+
+    async def count(self, filter: str = "", *, collection: str | None = None) -> int:
+        request = pb.CountRequest(collection=self._name(collection), filter=filter)
+        return (await self._call(self._search.Count, request)).count
+
+    async def list(self, filter: str = "", *, page_size: int = 100, with_vector: bool = False,
+                   collection: str | None = None) -> AsyncIterator[StoredImage]:
+        request = pb.ListRequest(collection=self._name(collection), filter=filter, page_size=page_size,
+                                 without_vector=not with_vector)
+        while True:
+            reply = await self._call(self._search.List, request)
+            for image in reply.images:
+                yield _results.stored_image(image)
+            if not reply.next_page_token:
+                return
+            request.page_token = reply.next_page_token
+
+    async def create_collection(self, name: str, *, dimension: int = 0, index: types_pb2.Index | None = None) -> None:
+        collection = types_pb2.Collection(name=name, dimension=dimension, index=index)
+        await self._call(self._admin.CreateCollection, admin_pb2.CreateCollectionRequest(collection=collection))
+
+    async def collections(self) -> Sequence[types_pb2.Collection]:
+        return (await self._call(self._admin.ListCollections, admin_pb2.ListCollectionsRequest())).collections
+
+    async def delete_collection(self, name: str) -> None:
+        await self._call(self._admin.DeleteCollection, admin_pb2.DeleteCollectionRequest(collection=name))
+
+    async def server_info(self) -> admin_pb2.GetServerInfoResponse:
+        return await self._call(self._admin.GetServerInfo, admin_pb2.GetServerInfoRequest())
+
+    def _name(self, collection: str | None) -> str:
+        return self._collection if collection is None else collection
