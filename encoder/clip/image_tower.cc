@@ -10,6 +10,7 @@ PixelTable::PixelTable(const PixelConfig& config) {
   for (int c = 0; c < 3; ++c) {
     for (int byte = 0; byte < 256; ++byte) {
       table_[c][byte] = static_cast<float>((byte * config.scale - config.mean[c]) / config.std[c]);
+      bf16_[c][byte] = table_[c][byte];
     }
   }
 }

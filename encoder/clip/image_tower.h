@@ -3,8 +3,10 @@
 #define IMAGESEARCH_ENCODER_CLIP_IMAGE_TOWER_H_
 
 #include <ATen/core/Tensor.h>
+#include <c10/util/BFloat16.h>
 
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <vector>
 
@@ -40,9 +42,20 @@ class PixelTable {
   explicit PixelTable(const PixelConfig& config);
   // images -> (images, side, side, 3) fp32
   at::Tensor Normalise(const std::vector<const uint8_t*>& images, int side) const;
+  // One pixel's 3 bytes -> 3 values of kFp32 or kBf16.
+  void Write(const uint8_t* rgb, kernels::Number number, uint8_t* to) const {
+    for (int c = 0; c < 3; ++c) {
+      if (number == kernels::Number::kFp32) {
+        std::memcpy(to + 4 * c, &table_[c][rgb[c]], 4);
+      } else {
+        std::memcpy(to + 2 * c, &bf16_[c][rgb[c]], 2);
+      }
+    }
+  }
 
  private:
   float table_[3][256];
+  c10::BFloat16 bf16_[3][256];
 };
 
 }  // namespace imagesearch::encoder

@@ -52,8 +52,8 @@ struct WeightsView {
 
 enum class Function { kNone, kQuickGelu, kGelu, kRelu6 };
 
-// What becomes of x weight^T + bias: `function`, then stored as fp32 (added to what is there if
-// `add`) or as bf16, whichever pointer is set.
+// What becomes of x weight^T + bias: `function`, then stored as fp32 or as bf16, whichever pointer
+// is set, or added to what is there if `add`.
 struct Sink {
   Function function = Function::kNone;
   float* fp32 = nullptr;
@@ -80,6 +80,20 @@ struct Attention {
 };
 int64_t AttentionScratch(int64_t length, int64_t head_width);
 void Attend(const Attention& attention);
+
+// A convolution of each channel by itself, then relu6. Pixels are rows of `channels` values.
+struct Depthwise {
+  Number number = Number::kFp32;  // of input and output: kFp32 or kBf16
+  int64_t side = 0, outputs = 0;  // pixels along a side, of input and output
+  int64_t before = 0;             // padding above and left
+  int64_t kernel = 0, stride = 0, channels = 0;
+  const float* weight = nullptr;  // (kernel, kernel, channels)
+  const float* bias = nullptr;    // (channels)
+  const void* input = nullptr;
+  void* output = nullptr;
+};
+// Rows [first, last) of the output. Thread-safe on disjoint parts.
+void ConvolveDepthwise(const Depthwise& depthwise, int64_t first, int64_t last);
 
 // Layer norm of one row of `width` fp32 values, written in `number`; kInt8 also gives the row's
 // scale and zero.

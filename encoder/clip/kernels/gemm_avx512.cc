@@ -22,7 +22,10 @@ uint16_t ToBf16(float value) {
 inline void Finish(const Sink& sink, int64_t row, int64_t output, __mmask16 lanes, __m512 x) {
   x = Apply(sink.function, x);
   const int64_t at = row * sink.stride + output;
-  if (sink.bf16 != nullptr) return StoreBf16(sink.bf16 + at, lanes, x);
+  if (sink.bf16 != nullptr) {
+    if (sink.add) x = _mm512_add_ps(x, LoadBf16(sink.bf16 + at, lanes));
+    return StoreBf16(sink.bf16 + at, lanes, x);
+  }
   if (sink.add) x = _mm512_add_ps(x, _mm512_maskz_loadu_ps(lanes, sink.fp32 + at));
   _mm512_mask_storeu_ps(sink.fp32 + at, lanes, x);
 }
