@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import threading
 from typing import Any, Callable, Iterable, Mapping, Union
 
 from . import _errors, _requests
@@ -29,11 +30,12 @@ def to_request(item: IndexItem, sequence: int, collection: str, create_only: boo
 
 
 class Job:
-    """Matches acks with items and keeps the report. Not thread-safe."""
+    """Matches acks with items and keeps the report. One thread may ask for requests while another takes acks."""
 
     def __init__(self, items: Iterable[IndexItem], collection: str, create_only: bool, progress: bool):
         self.report = IndexReport()
         self._items = enumerate(items)
+        self._lock = threading.Lock()  # of all below, and of the report
         self._collection = collection
         self._create_only = create_only
         self._waiting: dict[int, IndexItem] = {}
@@ -50,26 +52,30 @@ class Job:
             try:
                 request = to_request(item, sequence, self._collection, self._create_only)
             except Exception as error:  # whatever a file or an image library raises belongs to this item
-                self.report.failures.append((item, error))
-                self._advance()
+                with self._lock:
+                    self.report.failures.append((item, error))
+                    self._advance()
                 continue
-            self._waiting[sequence] = item
+            with self._lock:
+                self._waiting[sequence] = item
             return request
         return None
 
     def take_ack(self, ack: pb.UpsertStreamResponse) -> None:
-        item = self._waiting.pop(ack.sequence)
         error = _errors.from_item(ack.status)
-        if error is None:
-            self.report.stored += 1
-        else:
-            self.report.failures.append((item, error))
-        self._advance()
+        with self._lock:
+            item = self._waiting.pop(ack.sequence)
+            if error is None:
+                self.report.stored += 1
+            else:
+                self.report.failures.append((item, error))
+            self._advance()
 
     def fail_waiting(self, error: Exception) -> None:
         """The stream broke: what has no ack may or may not be stored; sending it again does no harm."""
-        self.report.failures.extend((item, error) for item in self._waiting.values())
-        self._waiting.clear()
+        with self._lock:
+            self.report.failures.extend((item, error) for item in self._waiting.values())
+            self._waiting.clear()
 
     def close(self) -> IndexReport:
         self._close()

@@ -1,4 +1,4 @@
-"""The client for asyncio: the methods of Client, awaited. `list` is an async iterator."""
+"""The client for asyncio: the methods of Client, awaited. `list_images` is an async iterator."""
 from __future__ import annotations
 
 import asyncio
@@ -116,8 +116,8 @@ class AsyncClient:
         request = pb.CountRequest(collection=self._name(collection), filter=filter)
         return (await self._call(self._search.Count, request)).count
 
-    async def list(self, filter: str = "", *, page_size: int = 100, with_vector: bool = False,
-                   collection: str | None = None) -> AsyncIterator[StoredImage]:
+    async def list_images(self, filter: str = "", *, page_size: int = 100, with_vector: bool = False,
+                          collection: str | None = None) -> AsyncIterator[StoredImage]:
         request = pb.ListRequest(collection=self._name(collection), filter=filter, page_size=page_size,
                                  without_vector=not with_vector)
         while True:

@@ -135,8 +135,8 @@ class Client:
     def count(self, filter: str = "", *, collection: str | None = None) -> int:
         return self._call(self._search.Count, pb.CountRequest(collection=self._name(collection), filter=filter)).count
 
-    def list(self, filter: str = "", *, page_size: int = 100, with_vector: bool = False,
-             collection: str | None = None) -> Iterator[StoredImage]:
+    def list_images(self, filter: str = "", *, page_size: int = 100, with_vector: bool = False,
+                    collection: str | None = None) -> Iterator[StoredImage]:
         """All images that match, by id."""
         request = pb.ListRequest(collection=self._name(collection), filter=filter, page_size=page_size,
                                  without_vector=not with_vector)
