@@ -61,6 +61,8 @@ std::vector<BackendFactory> Backends() {
   add("TailOnly", IndexKind::kAuto, 1 << 30, 1 << 30);
   add("Flat", IndexKind::kFlat, 8, 1);
   add("Hnsw", IndexKind::kHnsw, 8, 4);
+  add("Ivf", IndexKind::kIvf, 8, 4);
+  add("Auto", IndexKind::kAuto, 8, 4);
   return factories;
 }
 

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "base/error.h"
 #include "gtest/gtest.h"
 #include "index/embedded_database.h"
 #include "index/store/crash_point.h"
@@ -184,6 +185,81 @@ TEST_F(PowerLossTest, AFailedSyncIsNeverAcknowledged) {
   Open();
   history.Check(collection_.get());
   EXPECT_TRUE(write("b", 2).ok());
+}
+
+// Waits until writes are served again, by themselves.
+bool WaitUntilHealthy(Database* database) {
+  const absl::Time deadline = absl::Now() + absl::Seconds(30);
+  while (absl::Now() < deadline) {
+    if (database->WriteHealth().ok()) return true;
+    absl::SleepFor(absl::Milliseconds(20));
+  }
+  return false;
+}
+
+TEST_F(PowerLossTest, AFullDiskRefusesByNameAndWritesComeBackByThemselves) {
+  Open();
+  WriteHistory history(kDimension);
+  for (int i = 0; i < 100; ++i) {
+    const std::string id = absl::StrCat("i", i);
+    history.Begin(id, 1);
+    history.Acknowledge(id, collection_->Upsert({ContentItem(id, 1, kDimension)}, {})->version);
+  }
+  for (int round = 0; round < 3; ++round) {
+    system_->SetFault([](FileOperation operation, const std::string&) {
+      return operation == FileOperation::kAppend || operation == FileOperation::kCreate
+                 ? rocksdb::IOStatus::NoSpace("injected")
+                 : rocksdb::IOStatus::OK();
+    });
+    history.Begin("i5", 2 + round);
+    auto refused = collection_->Upsert({ContentItem("i5", 2 + round, kDimension)}, {});
+    EXPECT_EQ(refused.status().code(), absl::StatusCode::kResourceExhausted) << refused.status();
+    EXPECT_EQ(ReasonOf(refused.status()), "DISK_FULL");
+    EXPECT_EQ(collection_->Count("")->count, 100u);
+    EXPECT_FALSE(database_->WriteHealth().ok());
+    system_->SetFault(nullptr);
+    ASSERT_TRUE(WaitUntilHealthy(database_.get()));
+    history.Check(collection_.get());
+    history.Begin("i6", 2 + round);
+    auto written = collection_->Upsert({ContentItem("i6", 2 + round, kDimension)}, {});
+    ASSERT_TRUE(written.ok()) << written.status();
+    history.Acknowledge("i6", written->version);
+  }
+}
+
+// The N-th call fails, for every N that a small run reaches.
+TEST_F(PowerLossTest, TheNthFailingCallNeverLosesAnAcknowledgedWrite) {
+  Open();
+  WriteHistory history(kDimension);
+  std::atomic<int64_t> left{0};
+  std::atomic<int> fired{0};
+  auto fault = [&](FileOperation, const std::string&) {
+    if (left.fetch_sub(1) != 1) return rocksdb::IOStatus::OK();
+    fired.fetch_add(1);
+    return rocksdb::IOStatus::IOError("injected");
+  };
+  system_->SetFault(fault);
+  int hit = 0;
+  for (int n = 1; n <= 24; ++n) {
+    SCOPED_TRACE(n);
+    left = n;
+    bool failed = false;
+    for (int i = 0; i < 8 && !failed; ++i) {
+      const std::string id = absl::StrCat("i", i);
+      history.Begin(id, static_cast<uint64_t>(n));
+      auto result = collection_->Upsert({ContentItem(id, n, kDimension)}, {});
+      failed = !result.ok();
+      if (!failed) history.Acknowledge(id, result->version);
+    }
+    left = 0;
+    hit += failed;
+    ASSERT_TRUE(WaitUntilHealthy(database_.get()));
+    history.Check(collection_.get());
+    if (HasFailure()) break;
+  }
+  system_->SetFault(nullptr);  // it points at what ends here
+  EXPECT_GE(hit, 8) << "a run whose fault never fired proves nothing";
+  EXPECT_GE(fired, hit);
 }
 
 }  // namespace
