@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 import pathlib
 import threading
-from typing import Any, Callable, Iterable, Mapping, Union
+from typing import Any, Callable, Iterable, Mapping, Sized, Union
 
 from . import _errors, _requests
 from ._results import IndexReport
@@ -16,7 +16,7 @@ IndexItem = Union[ImageLike, str, Mapping[str, Any]]
 
 
 def to_request(item: IndexItem, sequence: int, collection: str, create_only: bool) -> pb.UpsertStreamRequest:
-    given = dict(item) if isinstance(item, Mapping) else {"image": item}
+    given: dict[str, Any] = {**item} if isinstance(item, Mapping) else {"image": item}
     unknown = set(given) - {"image", "vector", "id", "metadata", "expire_time"}
     if unknown:
         raise ValueError(f"an item has no {sorted(unknown)}")
@@ -43,7 +43,7 @@ class Job:
         self._close: Callable[[], Any] = lambda: None
         if progress:
             from tqdm.auto import tqdm
-            bar = tqdm(total=len(items) if hasattr(items, "__len__") else None, unit=" images")
+            bar = tqdm(total=len(items) if isinstance(items, Sized) else None, unit=" images")
             self._advance, self._close = bar.update, bar.close
 
     def next_request(self) -> pb.UpsertStreamRequest | None:

@@ -2,14 +2,12 @@
 from __future__ import annotations
 
 import datetime
-from typing import Any, Iterable, Mapping
+from typing import Any, Iterable, Mapping, Sequence
 
 from google.protobuf import struct_pb2
 
 from ._terms import ImageLike, TermLike, encoded, to_query
 from .v1 import imagesearch_pb2 as pb
-
-MAX_UPSERT = 256  # images of one Upsert
 
 
 def _plain(value: Any) -> Any:
@@ -33,7 +31,7 @@ def to_struct(metadata: Mapping[str, Any]) -> struct_pb2.Struct:
     return struct
 
 
-def image(source: ImageLike | None, id: str, vector: Iterable[float] | None, metadata: Mapping[str, Any] | None,
+def image(source: ImageLike | str | None, id: str, vector: Iterable[float] | None, metadata: Mapping[str, Any] | None,
           expire_time: datetime.datetime | None) -> pb.Image:
     if source is not None and vector is not None:
         raise ValueError("an image is stored from a picture or from a vector, not from both")
@@ -49,7 +47,7 @@ def image(source: ImageLike | None, id: str, vector: Iterable[float] | None, met
     return message
 
 
-def search(query: TermLike | Iterable[TermLike], collection: str, filter: str, limit: int, offset: int,
+def search(query: TermLike | Sequence[TermLike], collection: str, filter: str, limit: int, offset: int,
            min_score: float | None, exact: bool, with_metadata: bool, with_vector: bool,
            min_version: int) -> pb.SearchRequest:
     return pb.SearchRequest(collection=collection, query=to_query(query), filter=filter, limit=limit, offset=offset,

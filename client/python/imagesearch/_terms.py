@@ -5,7 +5,7 @@ import io
 import os
 import pathlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Iterable, Union
+from typing import TYPE_CHECKING, Any, Iterable, Sequence, Union
 
 from .v1 import imagesearch_pb2 as pb
 
@@ -41,8 +41,10 @@ def _is_array(value: Any) -> bool:
     return hasattr(value, "__array_interface__") and hasattr(value, "ndim")
 
 
-def encoded(image: ImageLike) -> bytes:
-    """The bytes of an encoded picture. PIL images and arrays become PNG, so that nothing is lost."""
+def encoded(source: ImageLike | str) -> bytes:
+    """The bytes of an encoded picture; a str is a file name here. PIL images and arrays become PNG, so that nothing is
+    lost."""
+    image: Any = source
     if isinstance(image, (bytes, bytearray, memoryview)):
         return bytes(image)
     if isinstance(image, (str, os.PathLike)):
@@ -66,15 +68,16 @@ def to_term(value: TermLike) -> Term:
         return value
     if isinstance(value, str):
         return Term(text=value)
-    if _is_array(value) and value.ndim == 1:
-        return Term(vector=value)
-    return Term(image=value)
+    anything: Any = value
+    if _is_array(anything) and anything.ndim == 1:
+        return Term(vector=anything)
+    return Term(image=anything)
 
 
-def to_query(query: TermLike | Iterable[TermLike]) -> pb.Query:
-    many = isinstance(query, (list, tuple))
+def to_query(query: TermLike | Sequence[TermLike]) -> pb.Query:
+    values: Sequence[Any] = query if isinstance(query, (list, tuple)) else [query]
     message = pb.Query()
-    for term in map(to_term, query if many else [query]):
+    for term in map(to_term, values):
         out = message.terms.add(weight=term.weight)
         if term.text is not None:
             out.text = term.text
@@ -82,6 +85,6 @@ def to_query(query: TermLike | Iterable[TermLike]) -> pb.Query:
             out.id = term.id
         elif term.vector is not None:
             out.vector.values.extend(float(value) for value in term.vector)
-        else:
+        elif term.image is not None:
             out.image = encoded(term.image)
     return message
