@@ -28,7 +28,7 @@ void PrintImages(const Context& context, const Json& images, const std::vector<J
     Json rest = image["metadata"];
     std::string path;
     if (rest.contains("path") && rest["path"].is_string()) {
-      path = rest["path"].get<std::string>();
+      path = ShownPath(rest["path"].get<std::string>());
       rest.erase("path");
     }
     table.AddRow({Shorten(image["id"].get<std::string>(), 64), path,

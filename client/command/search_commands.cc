@@ -108,8 +108,8 @@ void PrintHits(const Context& context, const SearchOptions& options,
   Table table({{"rank", Table::Align::kRight}, {"score", Table::Align::kRight}, {"id"}, {"path"}});
   int rank = options.offset;
   for (const v1::Hit& hit : response.hits()) {
-    table.AddRow({absl::StrCat(++rank), absl::StrFormat("%.4f", hit.score()), Shorten(hit.id(), 32),
-                  PathOf(hit.metadata())});
+    table.AddRow({absl::StrCat(++rank), absl::StrFormat("%.4f", hit.score()), Shorten(hit.id(), 20),
+                  ShownPath(PathOf(hit.metadata()))});
   }
   table.Print(std::cout);
 }

@@ -159,21 +159,27 @@ absl::Status Evaluation::Store(std::vector<EvalImage> images) {
 }
 
 absl::StatusOr<Evaluation::Vectors> Evaluation::EncodeTexts(const std::vector<std::string>& texts) {
-  Vectors vectors;
+  std::vector<std::string> fresh;
+  for (const std::string& text : texts) {
+    if (text_vectors_.try_emplace(text).second) fresh.push_back(text);
+  }
   const absl::Time start = absl::Now();
-  for (size_t at = 0; at < texts.size(); at += kTextsAtOnce) {
+  for (size_t at = 0; at < fresh.size(); at += kTextsAtOnce) {
     v1::EncodeRequest request;
-    const size_t end = std::min(at + kTextsAtOnce, texts.size());
-    for (size_t i = at; i < end; ++i) request.add_inputs()->set_text(texts[i]);
+    const size_t end = std::min(at + kTextsAtOnce, fresh.size());
+    for (size_t i = at; i < end; ++i) request.add_inputs()->set_text(fresh[i]);
     auto response = client_->Encode(request);
     if (!response.ok()) return response.status();
-    for (const v1::EncodeResult& result : response->results()) {
+    for (size_t i = at; i < end; ++i) {
+      const v1::EncodeResult& result = response->results(static_cast<int>(i - at));
       if (absl::Status status = FromItem(result.status()); !status.ok()) return status;
-      vectors.push_back(Values(result.vector()));
+      text_vectors_[fresh[i]] = Values(result.vector());
     }
   }
   text_seconds_ += absl::ToDoubleSeconds(absl::Now() - start);
-  texts_encoded_ += texts.size();
+  texts_encoded_ += fresh.size();
+  Vectors vectors;
+  for (const std::string& text : texts) vectors.push_back(text_vectors_[text]);
   return vectors;
 }
 

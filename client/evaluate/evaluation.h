@@ -76,6 +76,7 @@ class Evaluation {
   using Vectors = std::vector<std::vector<float>>;
 
   absl::StatusOr<std::string> MakeCollection(absl::string_view kind, int dimension);
+  // Each text is sent once, however often it is asked for.
   absl::StatusOr<Vectors> EncodeTexts(const std::vector<std::string>& texts);
   // Fills image_vectors_; empty where a picture failed.
   absl::Status LoadImageVectors();
@@ -94,6 +95,7 @@ class Evaluation {
   std::vector<Failure> failures_;
   Vectors image_vectors_;
   double images_per_second_ = 0;
+  std::unordered_map<std::string, std::vector<float>> text_vectors_;
   size_t texts_encoded_ = 0;
   double text_seconds_ = 0;
 };
