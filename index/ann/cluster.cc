@@ -22,6 +22,7 @@ constexpr size_t kCentroidBlock = 32;
 // Lists for n rows: this times sqrt(n). Finer lists need a smaller part of the rows read, until
 // ranking the lists costs as much (measured at 50,000 and 100,000 rows).
 constexpr double kListsPerRoot = 6.5;
+constexpr double kGroupsPerRoot = 1.5;  // groups for n lists: this times sqrt(n)
 
 uint32_t ListsFor(uint32_t rows) {
   return static_cast<uint32_t>(std::clamp(kListsPerRoot * std::sqrt(rows), 1.0, 65'536.0));
@@ -194,24 +195,21 @@ class KMeans {
   std::mt19937_64 random_{1234};
 };
 
-}  // namespace
-
-absl::StatusOr<Clusters> ClusterRows(const VectorSource& vectors, absl::Span<const float> mean,
-                                     const ClusterOptions& options) {
+// Splits rows into `lists`; leaves the groups empty.
+absl::StatusOr<Clusters> Split(const VectorSource& vectors, absl::Span<const float> mean,
+                               const ClusterOptions& options, uint32_t lists) {
   const absl::Status cancelled =
       Error(absl::StatusCode::kCancelled, "CANCELLED", "index build cancelled");
   const uint32_t n = vectors.rows();
   const size_t d = mean.size();
   Clusters clusters;
-  clusters.offsets.push_back(0);
-  if (n == 0) return clusters;
-  const uint32_t lists = std::min(n, options.lists > 0 ? options.lists : ListsFor(n));
   KMeans k_means(vectors, mean, options, lists);
   if (!k_means.Train()) return cancelled;
   std::vector<uint32_t> all(n), list_of, offsets;
   std::iota(all.begin(), all.end(), 0);
   if (!k_means.Assign(all, list_of)) return cancelled;
   Group(list_of, lists, offsets, clusters.order);
+  clusters.offsets.push_back(0);
   for (uint32_t i = 0; i < lists; ++i) {
     if (offsets[i + 1] > offsets[i]) clusters.offsets.push_back(offsets[i + 1]);
   }
@@ -235,6 +233,46 @@ absl::StatusOr<Clusters> ClusterRows(const VectorSource& vectors, absl::Span<con
     }
   });
   return clusters;
+}
+
+// Puts the lists into the order of their groups.
+Clusters Arrange(const Clusters& lists, const Clusters& groups, size_t d) {
+  Clusters arranged;
+  arranged.offsets.push_back(0);
+  for (uint32_t list : groups.order) {
+    arranged.order.insert(arranged.order.end(), lists.order.begin() + lists.offsets[list],
+                          lists.order.begin() + lists.offsets[list + 1]);
+    arranged.offsets.push_back(static_cast<uint32_t>(arranged.order.size()));
+    const auto centroid = lists.centroids.begin() + static_cast<ptrdiff_t>(list * d);
+    arranged.centroids.insert(arranged.centroids.end(), centroid,
+                              centroid + static_cast<ptrdiff_t>(d));
+  }
+  arranged.group_offsets = groups.offsets;
+  arranged.group_centroids = groups.centroids;
+  return arranged;
+}
+
+}  // namespace
+
+absl::StatusOr<Clusters> ClusterRows(const VectorSource& vectors, absl::Span<const float> mean,
+                                     const ClusterOptions& options) {
+  const uint32_t n = vectors.rows();
+  if (n == 0) {
+    Clusters none;
+    none.offsets = {0};
+    none.group_offsets = {0};
+    return none;
+  }
+  absl::StatusOr<Clusters> lists =
+      Split(vectors, mean, options, std::min(n, options.lists > 0 ? options.lists : ListsFor(n)));
+  if (!lists.ok()) return lists.status();
+  const MatrixSource centroids(lists->centroids, vectors.dimension());
+  const uint32_t groups =
+      static_cast<uint32_t>(std::ceil(kGroupsPerRoot * std::sqrt(centroids.rows())));
+  absl::StatusOr<Clusters> grouped = Split(centroids, MeanOf(centroids, options.threads), options,
+                                           std::min(groups, centroids.rows()));
+  if (!grouped.ok()) return grouped.status();
+  return Arrange(*lists, *grouped, mean.size());
 }
 
 }  // namespace imagesearch::index

@@ -25,12 +25,35 @@ struct Clusters {
   // included. Ranking by a query's product with these finds the nearest rows in half the lists that
   // unscaled means need (measured), since a loose list's mean is short.
   std::vector<float> centroids;
+  // Lists that point the same way follow one another: group g is lists group_offsets[g] to
+  // group_offsets[g + 1] - 1, around the direction (d values, length 1) of row g of
+  // `group_centroids`.
+  std::vector<uint32_t> group_offsets;
+  std::vector<float> group_centroids;
 };
 
 // Spherical k-means over what remains of the rows without their `mean`: the part shared by all
-// rows would make every list look alike. No list is empty. CANCELLED when told so.
+// rows would make every list look alike. No list or group is empty. CANCELLED when told so.
 absl::StatusOr<Clusters> ClusterRows(const VectorSource& vectors, absl::Span<const float> mean,
                                      const ClusterOptions& options);
+
+// Rows of a matrix in memory, which outlives it.
+class MatrixSource final : public VectorSource {
+ public:
+  MatrixSource(const std::vector<float>& values, int dimension)
+      : values_(values), dimension_(dimension) {}
+  uint32_t rows() const override {
+    return static_cast<uint32_t>(values_.size() / static_cast<size_t>(dimension_));
+  }
+  int dimension() const override { return dimension_; }
+  const float* Row(uint32_t row) const override {
+    return values_.data() + size_t{row} * static_cast<size_t>(dimension_);
+  }
+
+ private:
+  const std::vector<float>& values_;
+  const int dimension_;
+};
 
 }  // namespace imagesearch::index
 

@@ -15,7 +15,7 @@ namespace imagesearch::index {
 namespace {
 
 constexpr uint32_t kMagic = 0x4e4e4149;  // the bytes I A N N
-constexpr uint32_t kFormat = 2;
+constexpr uint32_t kFormat = 3;
 constexpr int kMaxEf = 10'000;
 constexpr int kMaxProbes = 65'536;
 // With a smaller part of the rows allowed, a walk meets too few of them.
@@ -77,8 +77,10 @@ std::vector<Neighbor> CodedIndex::Approximate(const AnnQuery& query) const {
   // Nanoseconds that each path takes, by the costs measured at build time.
   const double infinite = std::numeric_limits<double>::infinity();
   const double allowed_ns = masked ? allowed * tuning.gather_ns + n / 64.0 : infinite;
+  const double ranked =
+      masked ? lists.size() : std::min<double>(lists.size(), double{kind.breadth} * probes);
   const double lists_ns =
-      lists.size() * double{tuning.row_ns} +
+      ranked * tuning.row_ns +
       part * n * (masked ? kTestNs + share * tuning.gather_ns : double{tuning.row_ns});
   double ef = fixed_ef > 0 ? fixed_ef : kind.ef;
   double graph_ns = infinite;
@@ -104,7 +106,10 @@ std::vector<Neighbor> CodedIndex::Approximate(const AnnQuery& query) const {
     if (masked) {
       trusted = lists.ProbeMasked(data_, probes, share, collector);
     } else {
-      lists.Probe(data_, probes, collector);
+      // Where the probes are given, all lists are ranked.
+      const uint32_t considered =
+          fixed_probes > 0 ? lists.size() : Tuning::Considered(kind, probes, lists.size());
+      lists.Probe(data_, probes, considered, collector);
     }
     if (trusted) found = collector.Finish();
   }

@@ -56,8 +56,8 @@ class CodeDistance final : public faiss::DistanceComputer {
   void SetRow(uint32_t position) { query_.Set(codes_, position); }
 
   void set_query(const float*) override {}  // rows are coded already: SetRow
-  float operator()(idx_t i) override { return Distance(query_, static_cast<uint32_t>(i)); }
-  float symmetric_dis(idx_t i, idx_t j) override {
+  float operator()(int64_t i) override { return Distance(query_, static_cast<uint32_t>(i)); }
+  float symmetric_dis(int64_t i, int64_t j) override {
     // FAISS holds j over a loop of i.
     other_.Set(codes_, static_cast<uint32_t>(j));
     return Distance(other_, static_cast<uint32_t>(i));

@@ -14,49 +14,56 @@ constexpr uint32_t kMaxLists = 65'536;
 // Fewer allowed rows than this part of what was expected is no accident.
 constexpr double kMinMetShare = 0.7;
 
-class CentroidSource final : public VectorSource {
- public:
-  CentroidSource(const std::vector<float>& values, int dimension)
-      : values_(values), dimension_(dimension) {}
-  uint32_t rows() const override {
-    return static_cast<uint32_t>(values_.size() / static_cast<size_t>(dimension_));
-  }
-  int dimension() const override { return dimension_; }
-  const float* Row(uint32_t row) const override {
-    return values_.data() + size_t{row} * static_cast<size_t>(dimension_);
-  }
-
- private:
-  const std::vector<float>& values_;
-  const int dimension_;
-};
+bool AreOffsets(const std::vector<uint32_t>& offsets, uint32_t end) {
+  return offsets.front() == 0 && offsets.back() == end &&
+         std::is_sorted(offsets.begin(), offsets.end());
+}
 
 }  // namespace
 
-Lists::Lists(const Clusters& clusters, int dimension) : offsets_(clusters.offsets) {
-  const CentroidSource source(clusters.centroids, dimension);
-  centroids_ = EncodedRows::Encode(source, MeanOf(source, 1), {}, 1);
+Lists::Lists(const Clusters& clusters, int dimension)
+    : group_offsets_(clusters.group_offsets), offsets_(clusters.offsets) {
+  const MatrixSource centroids(clusters.centroids, dimension);
+  centroids_ = EncodedRows::Encode(centroids, MeanOf(centroids, 1), {}, 1);
+  const MatrixSource groups(clusters.group_centroids, dimension);
+  groups_ = EncodedRows::Encode(groups, MeanOf(groups, 1), {}, 1);
 }
 
 uint64_t Lists::memory_bytes() const {
-  return centroids_.memory_bytes() + offsets_.size() * sizeof(uint32_t);
+  return centroids_.memory_bytes() + groups_.memory_bytes() +
+         (offsets_.size() + group_offsets_.size()) * sizeof(uint32_t);
 }
 
-std::vector<Lists::Scored> Lists::Score(const EncodedQuery& query) const {
-  // The query's code is the same whatever mean the rows are coded without, and its product with
-  // that mean is the same for all lists.
-  std::vector<int32_t> dots(size());
-  Simd().dot_rows(centroids_.codes(), centroids_.stride(), size(), query.code.data(), dots.data());
-  std::vector<Scored> scored(size());
-  const float* scales = centroids_.scales();
-  for (uint32_t i = 0; i < size(); ++i) {
-    scored[i] = {scales[i] * static_cast<float>(dots[i] - query.offset), i};
+// A query's code is the same whatever mean the rows are coded without, and its product with that
+// mean is the same for all of them: so the code of the collector's query serves here too.
+std::vector<Lists::Scored> Lists::Score(const EncodedQuery& query, uint32_t considered) const {
+  std::vector<Scored> scored;
+  const auto score = [&](const EncodedRows& rows, uint32_t begin, uint32_t end) {
+    std::vector<int32_t> dots(end - begin);
+    Simd().dot_rows(rows.code(begin), rows.stride(), dots.size(), query.code.data(), dots.data());
+    for (uint32_t i = begin; i < end; ++i) {
+      scored.push_back({rows.scales()[i] * static_cast<float>(dots[i - begin] - query.offset), i});
+    }
+  };
+  if (considered >= size() / 2) {
+    scored.reserve(size());
+    score(centroids_, 0, size());
+    return scored;
+  }
+  score(groups_, 0, groups());
+  std::vector<Scored> groups = std::move(scored);
+  scored.clear();
+  std::sort(groups.begin(), groups.end(),
+            [](const Scored& a, const Scored& b) { return a.score > b.score; });
+  for (const Scored& group : groups) {
+    if (scored.size() >= considered) break;
+    score(centroids_, group_offsets_[group.list], group_offsets_[group.list + 1]);
   }
   return scored;
 }
 
-std::vector<uint32_t> Lists::Rank(const EncodedQuery& query) const {
-  std::vector<Scored> scored = Score(query);
+std::vector<uint32_t> Lists::Rank(const EncodedQuery& query, uint32_t considered) const {
+  std::vector<Scored> scored = Score(query, considered);
   std::sort(scored.begin(), scored.end(),
             [](const Scored& a, const Scored& b) { return a.score > b.score; });
   std::vector<uint32_t> ranked(scored.size());
@@ -69,11 +76,12 @@ uint32_t Lists::ListOf(uint32_t position) const {
                                offsets_.begin() - 1);
 }
 
-void Lists::Probe(const SearchData& data, uint32_t probes, Collector& collector) const {
-  std::vector<Scored> scored = Score(collector.encoded());
-  probes = std::min(probes, size());
+void Lists::Probe(const SearchData& data, uint32_t probes, uint32_t considered,
+                  Collector& collector) const {
+  std::vector<Scored> scored = Score(collector.encoded(), considered);
+  probes = std::min(probes, static_cast<uint32_t>(scored.size()));
   const auto nearer = [](const Scored& a, const Scored& b) { return a.score > b.score; };
-  if (probes < size()) {
+  if (probes < scored.size()) {
     std::nth_element(scored.begin(), scored.begin() + probes, scored.end(), nearer);
   }
   const EncodedRows& codes = data.codes;
@@ -96,7 +104,7 @@ void Lists::Probe(const SearchData& data, uint32_t probes, Collector& collector)
 
 bool Lists::ProbeMasked(const SearchData& data, uint32_t probes, double share,
                         Collector& collector) const {
-  std::vector<Scored> scored = Score(collector.encoded());
+  std::vector<Scored> scored = Score(collector.encoded(), size());
   const auto farther = [](const Scored& a, const Scored& b) { return a.score < b.score; };
   std::make_heap(scored.begin(), scored.end(), farther);
   const EncodedRows& codes = data.codes;
@@ -139,19 +147,22 @@ bool Lists::ProbeMasked(const SearchData& data, uint32_t probes, double share,
 
 void Lists::Save(ByteSink& sink) const {
   WriteValue(sink, size());
+  WriteValue(sink, groups());
   WriteArray(sink, offsets_);
+  WriteArray(sink, group_offsets_);
   centroids_.Save(sink);
+  groups_.Save(sink);
 }
 
 bool Lists::Load(ByteSource& source, uint32_t rows, int dimension) {
-  uint32_t lists;
-  if (!ReadValue(source, lists) || lists > kMaxLists || lists > rows ||
-      !ReadArray(source, lists + 1, offsets_)) {
+  uint32_t lists, groups;
+  if (!ReadValue(source, lists) || !ReadValue(source, groups) || lists > kMaxLists ||
+      lists > rows || groups > lists || !ReadArray(source, lists + 1, offsets_) ||
+      !ReadArray(source, groups + 1, group_offsets_)) {
     return false;
   }
-  return offsets_.front() == 0 && offsets_.back() == rows &&
-         std::is_sorted(offsets_.begin(), offsets_.end()) &&
-         centroids_.Load(source, lists, dimension);
+  return AreOffsets(offsets_, rows) && AreOffsets(group_offsets_, lists) &&
+         centroids_.Load(source, lists, dimension) && groups_.Load(source, groups, dimension);
 }
 
 }  // namespace imagesearch::index

@@ -18,16 +18,17 @@ class Lists {
   Lists(const Clusters& clusters, int dimension);
 
   uint32_t size() const { return static_cast<uint32_t>(offsets_.size()) - 1; }
-  uint32_t rows() const { return offsets_.back(); }
+  uint32_t groups() const { return groups_.rows(); }
   uint64_t memory_bytes() const;
 
-  // All lists, nearest first.
-  std::vector<uint32_t> Rank(const EncodedQuery& query) const;
+  // The lists of the groups nearest to the query, at least `considered` of them, nearest first.
+  std::vector<uint32_t> Rank(const EncodedQuery& query, uint32_t considered) const;
   // The list of a position.
   uint32_t ListOf(uint32_t position) const;
 
-  // Gives the rows of the `probes` nearest lists to `collector`.
-  void Probe(const SearchData& data, uint32_t probes, Collector& collector) const;
+  // Gives the rows of the `probes` nearest of `considered` lists (see Rank) to `collector`.
+  void Probe(const SearchData& data, uint32_t probes, uint32_t considered,
+             Collector& collector) const;
 
   // For a query with a mask, which allows about `share` of all rows: as Probe, allowed rows only.
   // false when the lists probed hold far fewer allowed rows than `share` promises: then the mask
@@ -44,9 +45,11 @@ class Lists {
     float score;
     uint32_t list;
   };
-  std::vector<Scored> Score(const EncodedQuery& query) const;
+  std::vector<Scored> Score(const EncodedQuery& query, uint32_t considered) const;
 
   EncodedRows centroids_;
+  EncodedRows groups_;
+  std::vector<uint32_t> group_offsets_ = {0};  // lists of a group
   std::vector<uint32_t> offsets_ = {0};  // list i has positions offsets_[i] to offsets_[i + 1] - 1
 };
 

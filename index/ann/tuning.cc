@@ -16,12 +16,13 @@
 namespace imagesearch::index {
 namespace {
 
-constexpr uint32_t kQueries = 250;  // sampled of each kind
-constexpr int kTruth = 1000;        // nearest rows known of each
+constexpr uint32_t kQueries = 250;   // sampled of each kind
+constexpr uint32_t kMinTexts = 100;  // given; fewer are joined by made-up ones
+constexpr int kTruth = 1000;         // nearest rows known of each
 constexpr std::array<int, 3> kDepths = {10, 100, kTruth};
 // Recall on a sample must reach the target by this many standard errors, so that the target holds
 // on other queries.
-constexpr double kStandardErrors = 1.65;
+constexpr double kStandardErrors = 3;
 // The part of the allowed loss that made-up texts must stay away from: real ones may be harder.
 constexpr double kSyntheticReserve = 0.3;
 constexpr int kTimings = 3;
@@ -85,15 +86,16 @@ class Tuner {
     if (!FindTruth(images)) return false;
     tuning.image = TuneKind(images);
 
-    std::vector<float> made;
+    std::vector<float> completed;
     absl::Span<const float> texts = options_.text_sample;
-    if (texts.size() < d) {
-      made = SyntheticTexts(data_.vectors, data_.codes.mean(), std::min(n, kQueries), 19);
-      texts = made;
+    if (texts.size() < kMinTexts * d) {
+      completed = SyntheticTexts(data_.vectors, data_.codes.mean(), std::min(n, kQueries), 19);
+      completed.insert(completed.end(), texts.begin(), texts.end());
+      texts = completed;
     }
     Sample sample;
     sample.target = options_.target_recall;
-    if (!made.empty()) sample.target += kSyntheticReserve * (1 - options_.target_recall);
+    if (!completed.empty()) sample.target += kSyntheticReserve * (1 - options_.target_recall);
     for (uint32_t i : SampleRows(static_cast<uint32_t>(texts.size() / d), kQueries, 23)) {
       sample.queries.push_back({.vector = texts.data() + i * d, .kind = QueryKind::kText});
       sample.own.push_back(kNoRow);
@@ -150,7 +152,9 @@ class Tuner {
                     [&] {
                       for (const AnnQuery& query : sample.queries) {
                         Collector collector(data_, query, ErrorBound::kLikely);
-                        lists_.Probe(data_, Tuning::Probes(tuned, 10, lists_.size()), collector);
+                        const uint32_t probes = Tuning::Probes(tuned, 10, lists_.size());
+                        lists_.Probe(data_, probes,
+                                     Tuning::Considered(tuned, probes, lists_.size()), collector);
                         collector.Finish();
                       }
                     }) /
@@ -170,41 +174,63 @@ class Tuner {
     return tuned;
   }
 
+  // The fewest probes that hold the target for the `depth` nearest rows when `considered` lists are
+  // ranked; 0 when none do.
+  uint32_t ProbesThatHold(const Sample& sample, int depth, uint32_t considered) const {
+    const uint32_t size = lists_.size();
+    const uint32_t count = static_cast<uint32_t>(sample.queries.size());
+    // found_at[r]: (query, part of its nearest rows that the list of rank r holds).
+    std::vector<std::vector<std::pair<uint32_t, double>>> found_at(size);
+    double sum = 0, squares = 0;
+    std::vector<double> recall(count, 0.0);
+    std::vector<uint32_t> rank(size);
+    for (uint32_t q = 0; q < count; ++q) {
+      const std::vector<uint32_t> ranked =
+          lists_.Rank(data_.codes.EncodeQuery(sample.queries[q].vector), considered);
+      std::fill(rank.begin(), rank.end(), size);
+      for (uint32_t i = 0; i < ranked.size(); ++i) rank[ranked[i]] = i;
+      const size_t known = std::min<size_t>(depth, sample.truth[q].size());
+      if (known == 0) {
+        recall[q] = 1;
+        sum += 1;
+        squares += 1;
+      }
+      for (size_t i = 0; i < known; ++i) {
+        const uint32_t r = rank[lists_.ListOf(sample.truth[q][i])];
+        if (r < size) found_at[r].push_back({q, 1.0 / static_cast<double>(known)});
+      }
+    }
+    for (uint32_t probes = 0; probes < size; ++probes) {
+      if (Holds(sum, squares, count, sample.target)) return std::max(probes, 1u);
+      for (const auto& [q, part] : found_at[probes]) {
+        sum += part;
+        squares += part * (2 * recall[q] + part);
+        recall[q] += part;
+      }
+    }
+    return Holds(sum, squares, count, sample.target) ? std::max(size, 1u) : 0;
+  }
+
   void FindProbes(const Sample& sample, KindTuning& tuned) const {
     const uint32_t size = lists_.size();
-    const size_t count = sample.queries.size();
-    for (size_t depth = 0; depth < kDepths.size(); ++depth) {
-      // found_at[r]: (query, part of its nearest rows that the list of rank r holds).
-      std::vector<std::vector<std::pair<uint32_t, double>>> found_at(size);
-      double sum = 0, squares = 0;
-      std::vector<double> recall(count, 0.0);
-      std::vector<uint32_t> rank(size);
-      for (uint32_t q = 0; q < count; ++q) {
-        const std::vector<uint32_t> ranked =
-            lists_.Rank(data_.codes.EncodeQuery(sample.queries[q].vector));
-        for (uint32_t i = 0; i < size; ++i) rank[ranked[i]] = i;
-        const size_t known = std::min<size_t>(kDepths[depth], sample.truth[q].size());
-        if (known == 0) {
-          recall[q] = 1;
-          sum += 1;
-          squares += 1;
-        }
-        for (size_t i = 0; i < known; ++i) {
-          found_at[rank[lists_.ListOf(sample.truth[q][i])]].push_back(
-              {q, 1.0 / static_cast<double>(known)});
-        }
+    const double rows_per_list = static_cast<double>(data_.codes.rows()) / size;
+    double least = std::numeric_limits<double>::infinity();
+    for (uint32_t considered = 64;; considered *= 2) {
+      const bool all = considered >= size / 2;
+      const uint32_t probes = ProbesThatHold(sample, kDepths[0], all ? size : considered);
+      // Rows and centroids read.
+      const double cost = (all ? size : lists_.groups() + considered) + probes * rows_per_list;
+      if (probes > 0 && cost < least) {
+        least = cost;
+        tuned.probes[0] = static_cast<float>(probes);
+        tuned.breadth = static_cast<float>(all ? size : considered) / static_cast<float>(probes);
       }
-      uint32_t probes = 0;
-      while (probes < size && !Holds(sum, squares, count, sample.target)) {
-        for (const auto& [q, part] : found_at[probes]) {
-          sum += part;
-          squares += part * (2 * recall[q] + part);
-          recall[q] += part;
-        }
-        ++probes;
-      }
-      tuned.probes[depth] = static_cast<float>(std::max(probes, 1u));
-      if (depth > 0) tuned.probes[depth] = std::max(tuned.probes[depth], tuned.probes[depth - 1]);
+      if (all) break;
+    }
+    for (size_t i = 1; i < kDepths.size(); ++i) {
+      const uint32_t probes = ProbesThatHold(sample, kDepths[i], size);
+      tuned.probes[i] =
+          std::max(tuned.probes[i - 1], static_cast<float>(probes > 0 ? probes : size));
     }
   }
 
@@ -249,9 +275,15 @@ uint32_t Tuning::Probes(const KindTuning& kind, double k, uint32_t lists) {
       std::clamp(std::ceil(probes - 1e-4), 1.0, std::max(1.0, static_cast<double>(lists))));
 }
 
+uint32_t Tuning::Considered(const KindTuning& kind, uint32_t probes, uint32_t lists) {
+  return static_cast<uint32_t>(
+      std::min(std::ceil(double{kind.breadth} * probes), static_cast<double>(lists)));
+}
+
 void Tuning::Save(ByteSink& sink) const {
   for (const KindTuning* kind : {&image, &text}) {
     WriteArray(sink, kind->probes);
+    WriteValue(sink, kind->breadth);
     WriteValue(sink, kind->probe_ns);
     WriteValue(sink, kind->ef);
     WriteValue(sink, kind->walk_ns);
@@ -264,14 +296,15 @@ bool Tuning::Load(ByteSource& source) {
   const auto time = [](float x) { return x >= 0 && x <= kMaxNs; };
   for (KindTuning* kind : {&image, &text}) {
     if (!source.Read(kind->probes.data(), sizeof(kind->probes)) ||
-        !ReadValue(source, kind->probe_ns) || !ReadValue(source, kind->ef) ||
-        !ReadValue(source, kind->walk_ns)) {
+        !ReadValue(source, kind->breadth) || !ReadValue(source, kind->probe_ns) ||
+        !ReadValue(source, kind->ef) || !ReadValue(source, kind->walk_ns)) {
       return false;
     }
     for (float probes : kind->probes) {
       if (!(probes >= 1 && probes <= 65'536)) return false;
     }
-    if (!time(kind->probe_ns) || !time(kind->walk_ns) || !(kind->ef >= 0 && kind->ef <= 10'000)) {
+    if (!(kind->breadth >= 1 && kind->breadth <= 1e9f) || !time(kind->probe_ns) ||
+        !time(kind->walk_ns) || !(kind->ef >= 0 && kind->ef <= 10'000)) {
       return false;
     }
   }

@@ -19,6 +19,8 @@ namespace imagesearch::index {
 struct KindTuning {
   // Lists to probe so that target_recall of a query's 10, 100 and 1,000 nearest rows are read.
   std::array<float, 3> probes = {1, 1, 1};
+  // Lists to consider for each that is probed (Lists::Rank), for unmasked queries.
+  float breadth = 1e9;
   float probe_ns = 0;  // time of a query that probes probes[0] lists
   float ef = 0;        // of a graph walk that holds target_recall@10 in less time; 0: none does
   float walk_ns = 0;   // time of such a walk
@@ -33,6 +35,8 @@ struct Tuning {
 
   // Lists to probe for the `k` nearest, interpolated; 1 to `lists`.
   static uint32_t Probes(const KindTuning& kind, double k, uint32_t lists);
+  // Lists to consider when `probes` are probed; at most `lists`.
+  static uint32_t Considered(const KindTuning& kind, uint32_t probes, uint32_t lists);
 
   void Save(ByteSink& sink) const;
   // false when the stream is short or holds impossible numbers.
