@@ -130,6 +130,9 @@ class DeadlineStream : public httplib::Stream {
   size_t end_ = 0;
 };
 
+// void in Debian 12's cpp-httplib, bool (taken or not) in Debian 13's.
+using EnqueueResult = decltype(std::declval<httplib::TaskQueue&>().enqueue({}));
+
 // Runs connections on a fixed number of threads. Thread-safe.
 class ConnectionQueue : public httplib::TaskQueue {
  public:
@@ -137,18 +140,19 @@ class ConnectionQueue : public httplib::TaskQueue {
     for (int i = 0; i < limits.threads; ++i) threads_.emplace_back([this] { Run(); });
   }
 
-  void enqueue(std::function<void()> connection) override {
+  EnqueueResult enqueue(std::function<void()> connection) override {
     {
       MutexLock lock(&mutex_);
       if (waiting_.size() < limits_.max_waiting) {
         waiting_.push_back(std::move(connection));
         changed_.Signal();
-        return;
+        return EnqueueResult(true);
       }
     }
     refuse = true;
     connection();
     refuse = false;
+    return EnqueueResult(true);
   }
 
   void shutdown() override {
@@ -221,6 +225,22 @@ void ConnectionServer::RaiseBacklog() { ::listen(svr_sock_, 128); }
 void ConnectionServer::CloseAfterReply() { close_after_reply = true; }
 bool ConnectionServer::ClosesAfterReply() { return close_after_reply; }
 
+// Debian 13's cpp-httplib wants the addresses beside the stream, Debian 12's asks the stream for
+// them.
+template <typename Self>
+bool ConnectionServer::ServeOne(Self& server, httplib::Stream& stream, bool last, bool& closed) {
+  if constexpr (requires { server.process_request(stream, last, closed, nullptr); }) {
+    return server.process_request(stream, last, closed, nullptr);
+  } else {
+    std::string remote, local;
+    int remote_port = 0, local_port = 0;
+    stream.get_remote_ip_and_port(remote, remote_port);
+    stream.get_local_ip_and_port(local, local_port);
+    return server.process_request(stream, remote, remote_port, local, local_port, last, closed,
+                                  nullptr);
+  }
+}
+
 bool ConnectionServer::process_and_close_socket(socket_t socket) {
   if (refuse) {
     SendRefusal(socket);
@@ -234,7 +254,7 @@ bool ConnectionServer::process_and_close_socket(socket_t socket) {
     if (!stream.NextRequest()) break;
     bool closed = false;
     // A connection is kept only while nobody waits for its thread.
-    served = process_request(stream, left == 1 || others_wait, closed, nullptr);
+    served = ServeOne(*this, stream, left == 1 || others_wait, closed);
     if (!served || closed || close_after_reply || others_wait) break;
   }
   CloseGently(socket, close_after_reply);

@@ -34,6 +34,8 @@ class ConnectionServer : public httplib::Server {
   static bool ClosesAfterReply();
 
  private:
+  template <typename Self>
+  static bool ServeOne(Self& server, httplib::Stream& stream, bool last, bool& closed);
   bool process_and_close_socket(socket_t socket) override;
 
   const ConnectionLimits limits_;
