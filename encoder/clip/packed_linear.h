@@ -29,6 +29,7 @@ class PackedLinear {
   // The number of inputs is a multiple of 4.
   PackedLinear(const LinearWeights& weights, kernels::Number number);
 
+  kernels::Number number() const { return view_.number; }
   int64_t outputs() const { return view_.outputs; }
   int64_t inputs() const { return view_.inputs; }
   uint64_t memory_bytes() const;

@@ -251,9 +251,11 @@ def test_shipped_model_equals_the_training_code(tools, tmp_path):
     compare_both("shipped", got, (tower.encode_images(pixels).numpy(), tower.encode_texts(texts).numpy()))
 
 
-@pytest.mark.parametrize("precision,bound", [("fp32", 0.999999), ("bf16", 0.9999)])
+@pytest.mark.parametrize("precision,bound", [("fp32", 0.999999), ("bf16", 0.9999), ("int8", 0.9999)])
 @pytest.mark.parametrize("which", ["small", "shipped"])
 def test_answer_does_not_depend_on_the_batch(which, precision, bound, small, tools, tmp_path):
+    if precision == "int8" and not has_vnni():
+        pytest.skip("this CPU has no AVX512-VNNI and AVX512-BF16")
     folder, size = (small[1], 56) if which == "small" else (SHIPPED, 224)
     images = pictures(size)
     alone = ours(tools, folder, tmp_path, images, TEXTS, "--precision", precision, "--batch", 1)
@@ -264,12 +266,24 @@ def test_answer_does_not_depend_on_the_batch(which, precision, bound, small, too
         assert cosine >= bound
 
 
-def test_bf16_fidelity_at_true_size(tools, tmp_path, clip_tokenizer_dir):
+def has_vnni():
+    flags = pathlib.Path("/proc/cpuinfo").read_text()
+    return "avx512_vnni" in flags and "avx512_bf16" in flags
+
+
+def test_fidelity_of_small_formats_at_true_size(tools, tmp_path, clip_tokenizer_dir):
     model = random_model("b32")
     folder = save(model, tmp_path / "b32", clip_tokenizer_dir)
     images = pictures(224)
-    got = ours(tools, folder, tmp_path, images, TEXTS, "--precision", "bf16", "--self-test")
-    compare_both("bf16", got, theirs(model, folder, images), cosine=0.999, centred=0.998, difference=1)
+    want = theirs(model, folder, images)
+    for precision, centred in (("bf16", 0.998), ("int8", 0.99)):
+        if precision == "int8" and not has_vnni():
+            continue
+        got = ours(tools, folder, tmp_path, images, TEXTS, "--precision", precision, "--self-test")
+        for what, a, b in zip(("images", "texts"), got, want):
+            print(f"{precision} {what}: mean cosine {(a * b).sum(1).mean():.7f}")
+            assert (a * b).sum(1).mean() >= 0.9995
+        compare_both(precision, got, want, cosine=0.999, centred=centred, difference=1)
 
 
 def refused(tools, folder, tmp_path):
