@@ -328,8 +328,9 @@ void BatchingEncoderImpl::Finish(const std::vector<ItemPtr>& batch,
       cache_.Insert(batch[i]->input.data, *results[i]);
     }
     for (Waiter& waiter : queue_.Finish(batch[i])) {
-      ++(waiter.lane == Priority::kInteractive ? queue_.stats.interactive : queue_.stats.bulk)
-            .encoded;
+      BatchingStats::Lane& counters =
+          waiter.lane == Priority::kInteractive ? queue_.stats.interactive : queue_.stats.bulk;
+      counters.encoded += results[i].ok();
       answers.push_back({std::move(waiter.done), results[i]});
     }
   }

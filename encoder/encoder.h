@@ -85,9 +85,9 @@ struct EncodeOptions {
 };
 
 // Thread-safe. Errors: INVALID_ARGUMENT with a reason for a bad input (EMPTY_IMAGE,
-// UNSUPPORTED_FORMAT, CORRUPT_IMAGE, IMAGE_TOO_LARGE, EMPTY_TEXT, TEXT_TOO_LONG, INVALID_UTF8,
-// NUL_IN_TEXT), RESOURCE_EXHAUSTED for a full queue, DEADLINE_EXCEEDED, CANCELLED, INTERNAL when
-// the model answers with a vector that is not finite.
+// UNSUPPORTED_FORMAT, CORRUPT_IMAGE, IMAGE_TOO_LARGE, BAD_CROP_BOX, EMPTY_TEXT, TEXT_TOO_LONG,
+// INVALID_UTF8, NUL_IN_TEXT), RESOURCE_EXHAUSTED (QUEUE_FULL, DEADLINE_UNREACHABLE, OUT_OF_MEMORY),
+// DEADLINE_EXCEEDED, CANCELLED, INTERNAL when the model answers with a vector that is not finite.
 class Encoder {
  public:
   using Done = absl::AnyInvocable<void(absl::StatusOr<Embedding>)>;

@@ -33,7 +33,7 @@ std::optional<std::string> Inflate(absl::string_view compressed) {
   stream.avail_out = static_cast<uInt>(out.size());
   const int result = inflate(&stream, Z_SYNC_FLUSH);
   const bool too_long = stream.avail_out == 0 && stream.avail_in > 0 && result != Z_STREAM_END;
-  out.resize(out.size() - stream.avail_out);
+  out.erase(out.size() - stream.avail_out);
   inflateEnd(&stream);
   if (too_long) return std::nullopt;
   if (result != Z_OK && result != Z_STREAM_END && result != Z_BUF_ERROR) return std::string();
@@ -225,7 +225,7 @@ class Walker {
       return InvalidArgument("IMAGE_TOO_LARGE",
                              "the PNG image has more than 64 MiB of text chunks");
     }
-    if (key == "XML:com.adobe.xmp") out_.xmp = std::string(value);
+    if (key == "XML:com.adobe.xmp") out_.xmp.assign(value.data(), value.size());
     if (key == "Raw profile type exif") raw_profile_ = RawProfile(value);
     return absl::OkStatus();
   }

@@ -122,12 +122,14 @@ std::string MakeWebp(const RgbImage& image) {
 std::string MakeGif(int canvas_width, int canvas_height, int left, int top, int width, int height,
                     const std::vector<uint8_t>& indices, int transparent) {
   const auto le16 = [](int value) { return LeBytes(static_cast<uint32_t>(value), 2); };
-  std::string bytes = "GIF89a" + le16(canvas_width) + le16(canvas_height) + "\x81" + LeBytes(0, 2);
+  std::string bytes("GIF89a");
+  bytes += le16(canvas_width) + le16(canvas_height) + "\x81" + LeBytes(0, 2);
   for (int i = 0; i < 4; ++i) bytes.append(3, static_cast<char>(60 * i + 10));
   if (transparent >= 0) {
     bytes += std::string("!\xF9\x04\x01\0\0", 6) + static_cast<char>(transparent) + '\0';
   }
-  bytes += "," + le16(left) + le16(top) + le16(width) + le16(height) + '\0';
+  bytes.push_back(',');
+  bytes += le16(left) + le16(top) + le16(width) + le16(height) + '\0';
   // Two-bit literals in codes of three bits; a clear code (4) before each keeps them three bits
   // wide.
   std::vector<int> codes;
@@ -155,7 +157,7 @@ std::string MakeGif(int canvas_width, int canvas_height, int left, int top, int 
 std::string MakeBmp(int width, int height, int bits, int compression, const std::string& palette,
                     const std::string& pixels) {
   const auto offset = static_cast<uint32_t>(54 + palette.size());
-  return "BM" + LeBytes(offset + static_cast<uint32_t>(pixels.size()), 4) + LeBytes(0, 4) +
+  return std::string("BM") + LeBytes(offset + static_cast<uint32_t>(pixels.size()), 4) + LeBytes(0, 4) +
          LeBytes(offset, 4) + LeBytes(40, 4) + LeBytes(static_cast<uint32_t>(width), 4) +
          LeBytes(static_cast<uint32_t>(height), 4) + LeBytes(1, 2) +
          LeBytes(static_cast<uint32_t>(bits), 2) + LeBytes(static_cast<uint32_t>(compression), 4) +
