@@ -33,16 +33,20 @@ class Space:
         return l2(torch.from_numpy(raw.astype(np.float32)) - self.mean)
 
     def class_vectors(self):
-        """(1000, 384): the mean of each ImageNet class's name and its synonyms; the mean of all taken off."""
+        """(1000, 384): each ImageNet class's name, synonyms and broader words, weighed; the mean of all taken off."""
         names, raw = self.load("class_names")
         words, raw_words = self.load("classes")
         row, all_words, clean = {t: i for i, t in enumerate(words)}, self.centre(raw_words), self.centre(raw)
         _, synonyms = texts.class_names()
-        out = []
-        for name, others, vector in zip(names, synonyms, clean):
-            # the first synonym is the common word, later ones are often Latin
-            rest = [all_words[row[s]] for s in others[:2] if s in row and s != name]
-            out.append(l2(vector * 2 + sum(rest)) if rest else vector)
+        parents, out = json.loads((self.folder / "class_parents.json").read_text()), []
+        for name, others, broader, vector in zip(names, synonyms, parents, clean):
+            vector = 2 * vector
+            for synonym in others[:2]:  # the first is the common word, later ones are often Latin
+                if synonym in row and synonym != name:
+                    vector = vector + all_words[row[synonym]]
+            for weight, word in zip((1.0, 0.4), broader):
+                vector = vector + weight * self.vectors[self.row[word]]
+            out.append(l2(vector))
         out = torch.stack(out)
         return out - out.mean(0)
 

@@ -1,5 +1,6 @@
 """Distils the sentence encoder into the CLIP text transformer; saves and resumes."""
 import argparse
+import json
 import math
 import time
 from pathlib import Path
@@ -67,7 +68,11 @@ class Batches:
             lines += texts
             vectors.append(space.centre(raw))
             weights += [weight] * len(texts)
-        self.ids, self.target, self.eos = tokenise(tokenizer, lines, bos, eos), torch.cat(vectors), eos
+        cache = space.folder / "token_ids.json"  # tokenising takes a minute
+        if not cache.exists():
+            cache.write_text(json.dumps(tokenise(tokenizer, lines, bos, eos)))
+        self.ids, self.target, self.eos = json.loads(cache.read_text()), torch.cat(vectors), eos
+        assert len(self.ids) == len(self.target), "the texts changed: remove token_ids.json"
         self.around = [tokenise(tokenizer, t.split("{}"), bos, eos) for t in TEMPLATES]
         self.around = [(before[:-1], after[1:]) for before, after in self.around]
         self.weight, self.rng = np.array(weights) / sum(weights), np.random.default_rng(seed)
@@ -117,7 +122,7 @@ def main():
     parser.add_argument("out", type=Path, help="checkpoint file")
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--rate", type=float, default=1.5e-3)
+    parser.add_argument("--rate", type=float, default=2e-4, help="small, since the start is good")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -127,7 +132,8 @@ def main():
     tower = TextTower(settings)
     tables = [p for n, p in tower.named_parameters() if "embedding" in n]
     others = [p for n, p in tower.named_parameters() if "embedding" not in n]
-    optimiser = torch.optim.AdamW([{"params": others, "weight_decay": 0.02}, {"params": tables, "weight_decay": 0.0}],
+    optimiser = torch.optim.AdamW([{"params": others, "weight_decay": 0.0, "peak": args.rate},
+                                   {"params": tables, "weight_decay": 0.0, "peak": 3 * args.rate}],
                                   lr=args.rate, betas=(0.9, 0.98))
     step = 0
     if args.out.exists():
@@ -147,9 +153,9 @@ def main():
     start, seen, total = time.time(), step, 0.0
     while step < args.steps:
         ids, target = next(batches)
-        rate = min(1, (step + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / args.steps)))
+        rate = min(1, (step + 1) / 50) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / args.steps)))
         for group in optimiser.param_groups:
-            group["lr"] = args.rate * rate
+            group["lr"] = group["peak"] * rate
         with torch.autocast("cpu", torch.bfloat16):
             found = tower(ids)
         found = l2(found)
@@ -164,7 +170,7 @@ def main():
         total = 0.98 * total + 0.02 * near.item() if seen + 1 < step else near.item()
         if step % 50 == 0:
             print(f"step {step}: cosine {1 - total:.4f}, {(step - seen) * args.batch / (time.time() - start):.0f} texts/s", flush=True)
-        if step % 250 == 0 or step == args.steps:
+        if step % 100 == 0 or step == args.steps:
             torch.save({"tower": tower.state_dict(), "optimiser": optimiser.state_dict(), "step": step}, args.out)
 
 

@@ -15,7 +15,7 @@ import sources
 import texts
 from dataset import Pictures, Space, feature_files, l2, recall
 
-DROPOUT, SCALE, CANDIDATES = 0.2, 25.0, 4096
+DROPOUT, SCALE, CANDIDATES, PAIRS = 0.3, 25.0, 4096, 1.0
 
 
 def new_tower(space, temperature, weight):
@@ -109,10 +109,6 @@ def features_of(tower, features, style, tail=True):
         memory_format=torch.channels_last)) for i in range(0, len(pooled), 64)])
 
 
-def image_vectors(tower, features, style):
-    return tower.head(*features_of(tower, features, style))
-
-
 def validate(tower, features, pics, held_out, text_vector, weight, found):
     """Figures on the kept-out styles: label to picture, held-out tag to picture, picture to Twemoji.
     `found`: features_of() by style; `weight`: of the class branch."""
@@ -168,7 +164,7 @@ def train(tower, pictures, cache, candidates, steps, batch, rates, tail, state, 
         use = (torch.rand(len(rows), 1) < 0.5).float()  # the art branch must also stand alone
         v = l2(a + use * head.weight * cache.classes[rows])
         some, where = some_candidates(index[rows], len(candidates), CANDIDATES, sampler.rng)
-        loss = soft_loss(v, candidates[some], where, share[rows], SCALE) + 0.3 * paired_loss(v, index[rows, 0])
+        loss = soft_loss(v, candidates[some], where, share[rows], SCALE) + PAIRS * paired_loss(v, index[rows, 0])
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_([p for g in optimiser.param_groups for p in g["params"]], 1.0)
@@ -177,7 +173,7 @@ def train(tower, pictures, cache, candidates, steps, batch, rates, tail, state, 
         total = loss.item() if total is None else 0.98 * total + 0.02 * loss.item()
         if step % 50 == 0:
             log(f"step {step}: loss {total:.3f}, {(step - first) * batch / (time.time() - start):.0f} pictures/s")
-        if step % 200 == 0 or step == steps:
+        if step % (50 if tail else 200) == 0 or step == steps:
             save({"tower": tower.state_dict(), "optimiser": optimiser.state_dict(), "step": step})
 
 

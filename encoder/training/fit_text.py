@@ -18,9 +18,9 @@ SCALE = 25.0
 
 
 @torch.no_grad()
-def picture_vectors(tower, features, styles):
+def picture_vectors(tower, features, styles, tail):
     """(n, P): the unit vectors of all plain training pictures."""
-    return torch.cat([fit_image.image_vectors(tower, features, s) for s in styles])
+    return torch.cat([tower.head(*fit_image.features_of(tower, features, s, tail)) for s in styles])
 
 
 def both_ways(words, images, same):
@@ -35,9 +35,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("packages", "pics", "features", "text", "tokenizer", "start", "image", "out"):
         parser.add_argument(name, type=Path)
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--rate", type=float, default=3e-4)
+    parser.add_argument("--rate", type=float, default=1.5e-4)
+    parser.add_argument("--no-tail", action="store_true", help="the image file comes from a run without --tail")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -54,7 +55,7 @@ def main():
         step = state["step"]
     parts = fit_image.training_parts(args.pics, args.features)
     pictures = Pictures(args.pics, space, parts, held_out)
-    vectors = picture_vectors(image, args.features, [style for style, _ in parts])
+    vectors = picture_vectors(image, args.features, [style for style, _ in parts], not args.no_tail)
     labels = distil.tokenise(args.tokenizer, space.lines, text.bos, text.eos)
     batches = distil.Batches(space, args.tokenizer, text.bos, text.eos, seed=step + 7)
     general = batches(args.batch)
@@ -82,13 +83,13 @@ def main():
         optimiser.step()
         step += 1
         total = loss.item() if total is None else 0.97 * total + 0.03 * loss.item()
-        if step % 50 == 0:
+        if step % 25 == 0:
             print(f"step {step}: loss {total:.3f}, keep {keep.item():.3f}, {(time.time() - start) / (step - first):.2f} s/step", flush=True)
-        if step % 200 == 0 or step == args.steps:
+        if step % 50 == 0 or step == args.steps:
             torch.save({"tower": text.state_dict(), "optimiser": optimiser.state_dict(), "step": step}, args.out)
     text.eval()
     encode = lambda lines: distil.encode(text, distil.tokenise(args.tokenizer, lines, text.bos, text.eos))
-    fit_image.validate_all(image, args.features, args.pics, held_out, encode)
+    fit_image.validate_all(image, args.features, args.pics, held_out, encode, not args.no_tail)
 
 
 if __name__ == "__main__":

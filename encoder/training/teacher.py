@@ -63,6 +63,8 @@ def main():
     for kind, lines in texts.corpus(args.packages, args.tiny).items():
         print(kind, len(lines), flush=True)
         embed(teacher, args.out / kind, lines)
+    known = set(json.loads((args.out / "labels.json").read_text()))
+    (args.out / "class_parents.json").write_text(json.dumps(texts.class_parents(args.packages, known)))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,11 @@ TEMPLATES = ["a photo of {}", "a photo of a {}", "a photo of the {}", "a drawing
              "a sketch of a {}", "clip art of a {}", "an image of a {}", "a painting of a {}", "a close-up of a {}",
              "a {} on a white background", "a black and white {}", "{}.", "this is a {}"]
 
+# Broader words that say too little of a class.
+VAGUE = set("""toy female male animal organism unit object entity artifact device instrument equipment craft transport
+solid mammal piece covering structure location person vertebrate container vehicle canine feline food produce system
+implement machine building thing way area whole group substance line""".split())
+
 
 def held_out(packages):
     return set(sources.Emoji(Path(packages) / "node_modules").held_out_tags())
@@ -60,6 +65,28 @@ def class_names():
     clean = json.loads((folder / "imagenet1k_clean_names.json").read_text())
     names = json.loads((folder / "imagenet1k_label_to_names.json").read_text())
     return clean, [[n.strip().lower() for n in names[str(i)].split(",")] for i in range(1000)]
+
+
+def class_parents(packages, known):
+    """Up to two everyday broader words of each ImageNet class by WordNet (german shepherd -> dog), out of `known`."""
+    synsets, by_lemmas = {}, {}
+    for line in (Path(packages) / "deb/usr/share/wordnet/data.noun").read_text().splitlines():
+        if line.startswith("  "):
+            continue
+        fields = line.partition(" | ")[0].split()
+        at = 4 + 2 * int(fields[3], 16)
+        lemmas = [f.replace("_", " ").lower() for f in fields[4:at:2]]
+        up = [fields[at + 2 + 4 * i] for i in range(int(fields[at])) if fields[at + 1 + 4 * i] in ("@", "@i")]
+        synsets[fields[0]] = (lemmas, up)
+        by_lemmas.setdefault(tuple(lemmas), fields[0])
+    found = []
+    for synonyms in class_names()[1]:
+        at, parents = by_lemmas.get(tuple(synonyms)), []
+        while at and synsets[at][1] and len(parents) < 2:
+            at = synsets[at][1][0]
+            parents += [x for x in synsets[at][0] if x in known and x not in VAGUE][:1]
+        found.append(parents)
+    return found
 
 
 def corpus(packages, tiny=False, seed=1):
