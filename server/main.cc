@@ -98,14 +98,12 @@ int Serve(const ServerConfig& config) {
     started = true;
   });
   std::optional<std::string> signal;
-  while (!signal) {
-    // Short at first, so that a failed start is noticed; later only signals matter.
-    signal = AwaitStopSignal(started ? absl::Hours(1) : absl::Milliseconds(50));
-    if (started && !start_status.ok()) {
-      Fail(start_status);
-      std::_Exit(kFailed);  // a detached recovery may still run
-    }
+  while (!signal && !started) signal = AwaitStopSignal(absl::Milliseconds(20));
+  if (started && !start_status.ok()) {
+    Fail(start_status);
+    std::_Exit(kFailed);  // a detached recovery may still run
   }
+  while (!signal) signal = AwaitStopSignal(absl::Hours(1));
   Log(LogLevel::kInfo, "stopping", {{"signal", *signal}});
   ForceExitOnSignalOrAfter(
       absl::Milliseconds(config.drain_notice_ms() + config.drain_timeout_ms()) + absl::Seconds(8));

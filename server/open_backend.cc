@@ -95,21 +95,24 @@ absl::StatusOr<std::string> ShippedModel() {
 
 absl::StatusOr<Backend> OpenBackend(const ServerConfig& config,
                                     const std::function<void(const std::string&)>& on_progress) {
-  absl::StatusOr<std::unique_ptr<index::Database>> database = absl::UnknownError("not opened");
-  std::thread opener([&] { database = OpenDatabase(config, on_progress); });
+  // Shared, because the thread may outlive this call.
+  auto database = std::make_shared<absl::StatusOr<std::unique_ptr<index::Database>>>(
+      absl::UnknownError("not opened"));
+  std::thread opener(
+      [database, config, on_progress] { *database = OpenDatabase(config, on_progress); });
   auto encoder = OpenEncoder(config);
   if (!encoder.ok()) {
-    // Recovery may take long and can't be stopped. The process ends; as after a crash, nothing
-    // that was acknowledged is lost.
+    // Recovery may take long and can't be stopped. The caller must end the process; as after a
+    // crash, nothing that was acknowledged is lost.
     opener.detach();
     return encoder.status();
   }
   opener.join();
-  if (!database.ok()) return database.status();
+  if (!database->ok()) return database->status();
   Backend backend;
   backend.batching = encoder->get();
   backend.encoder = *std::move(encoder);
-  backend.database = *std::move(database);
+  backend.database = std::move(**database);
   return backend;
 }
 

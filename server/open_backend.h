@@ -17,7 +17,7 @@ absl::StatusOr<std::string> ShippedModel();
 
 // Blocks until both are ready: weights read, self-test passed, towers warm, data recovered.
 // `on_progress` gets what is being done, from any thread. Errors say which of the two failed and
-// why.
+// why; after one of the model the process must end soon, since recovery may still run.
 absl::StatusOr<Backend> OpenBackend(const ServerConfig& config,
                                     const std::function<void(const std::string&)>& on_progress);
 
