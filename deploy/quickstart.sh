@@ -120,7 +120,7 @@ ask() {
     { cat "$data/search.log" >&2; die "the search failed" "see the line above and $data/imagesearchd.log"; }
   append=--html-append
 }
-ask 'Search: a penguin' "a penguin"
+ask 'Search: an airplane' "an airplane"
 ask 'Search: an electric guitar' "an electric guitar"
 ask 'Search: a fire truck' "a fire truck"
 ask "Search with a picture: $kept_out (a tiger; not in the index)" --image "$pictures/photographs/$kept_out"
