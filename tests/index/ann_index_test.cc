@@ -303,6 +303,50 @@ TEST_P(AnnIndexTest, ACancelledBuildStops) {
 INSTANTIATE_TEST_SUITE_P(Kinds, AnnIndexTest,
                          ::testing::Values(IndexKind::kFlat, IndexKind::kHnsw, IndexKind::kIvf));
 
+TEST(AutoKindTest, FewRowsAreScannedAndMoreAreListed) {
+  for (const auto& [rows, kind] : {std::pair{500u, IndexKind::kFlat}, {9000u, IndexKind::kIvf}}) {
+    const ClipLikeData data = MakeClipLike({.images = rows, .queries = 20, .dimension = 16});
+    const auto vectors = std::make_shared<MemoryVectors>(data.images, data.dimension);
+    EXPECT_EQ(Build(vectors, IndexKind::kAuto)->kind(), kind);
+  }
+}
+
+// `effort` and the collection's own settings: more of it can't find less.
+TEST(EffortTest, AllListsProbedFindWhatAScanFinds) {
+  const ClipLikeData data = MakeClipLike({.images = 3000});
+  const auto vectors = std::make_shared<MemoryVectors>(data.images, data.dimension);
+  const auto index = Build(vectors, IndexKind::kIvf);
+  double one = 0, all = 0;
+  for (size_t i = 0; i < 50; ++i) {
+    AnnQuery query;
+    query.vector = data.TextQuery(i);
+    query.kind = QueryKind::kText;
+    query.effort = 1;
+    one += testing::Recall(index->Search(query), PlainSearch(*vectors, query)) / 50;
+    query.effort = 60'000;
+    all += testing::Recall(index->Search(query), PlainSearch(*vectors, query)) / 50;
+  }
+  EXPECT_LT(one, 0.9);
+  EXPECT_GE(all, 0.999);
+}
+
+TEST(EffortTest, AWiderWalkFindsMore) {
+  const ClipLikeData data = MakeClipLike({.images = 3000, .spectrum = 0});
+  const auto vectors = std::make_shared<MemoryVectors>(data.images, data.dimension);
+  const auto index = Build(vectors, IndexKind::kHnsw);
+  double narrow = 0, wide = 0;
+  for (size_t i = 0; i < 100; ++i) {
+    AnnQuery query;
+    query.vector = data.ImageQuery(i);
+    query.effort = 10;
+    narrow += testing::Recall(index->Search(query), PlainSearch(*vectors, query)) / 100;
+    query.effort = 400;
+    wide += testing::Recall(index->Search(query), PlainSearch(*vectors, query)) / 100;
+  }
+  EXPECT_LT(narrow, wide);
+  EXPECT_GE(wide, 0.99);
+}
+
 TEST(AnnIndexOptionsTest, NumbersOutOfRangeAreRefused) {
   const auto vectors = std::make_shared<MemoryVectors>(std::vector<float>{1, 0}, 2);
   const auto code = [&](IndexOptions index) {
