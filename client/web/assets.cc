@@ -32,10 +32,10 @@ absl::Span<const WebAsset> WebAssets() {
     for (int i = 0; i < web_files::kFileCount; ++i) {
       const EmbeddedFile& file = web_files::kFiles[i];
       const absl::string_view name = file.name;
-      const auto* path = new std::string(name == "index.html" ? "/" : absl::StrCat("/web/", name));
-      const auto* etag = new std::string(absl::StrCat("\"", file.sha256, "\""));
-      all->push_back(
-          {*path, TypeOf(name), {reinterpret_cast<const char*>(file.bytes), file.size}, *etag});
+      all->push_back({name == "index.html" ? "/" : absl::StrCat("/web/", name),
+                      TypeOf(name),
+                      {reinterpret_cast<const char*>(file.bytes), file.size},
+                      absl::StrCat("\"", file.sha256, "\"")});
     }
     return all;
   }();

@@ -2,6 +2,8 @@
 #ifndef IMAGESEARCH_CLIENT_WEB_ASSETS_H_
 #define IMAGESEARCH_CLIENT_WEB_ASSETS_H_
 
+#include <string>
+
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 
@@ -9,10 +11,10 @@ namespace imagesearch::client {
 
 // Lives as long as the program.
 struct WebAsset {
-  absl::string_view path;  // "/" for the page itself, "/web/NAME" for the others
+  std::string path;        // "/" for the page itself, "/web/NAME" for the others
   absl::string_view type;  // of the content, for its HTTP header
   absl::string_view content;
-  absl::string_view etag;  // quoted
+  std::string etag;  // quoted
 };
 
 absl::Span<const WebAsset> WebAssets();
