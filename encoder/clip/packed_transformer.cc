@@ -29,14 +29,14 @@ class PackedTransformer : public Transformer {
       // The scale of the attention scores goes into the queries.
       for (at::Tensor* tensor : {&weights.qkv.weight, &weights.qkv.bias})
         tensor->narrow(0, 0, config.width).mul_(query_scale);
-      // In 8 bits the attention's output stays bf16: a twelfth of the arithmetic, but a seventh of
-      // the error (measured on a ViT-B/32 of random weights).
-      Block packed{std::move(weights.norm1),
-                   std::move(weights.norm2),
-                   PackedLinear(weights.qkv, number),
-                   PackedLinear(weights.out, number == Number::kInt8 ? Number::kBf16 : number),
-                   PackedLinear(weights.fc1, number),
-                   PackedLinear(weights.fc2, number)};
+      // In 8 bits the attention's output stays bf16 everywhere, and the last block whole: little of
+      // the arithmetic (the last block computes picked positions only), much of the error.
+      const Number inner =
+          number == Number::kInt8 && i == config.layers - 1 ? Number::kBf16 : number;
+      const Number out = number == Number::kInt8 ? Number::kBf16 : number;
+      Block packed{std::move(weights.norm1),         std::move(weights.norm2),
+                   PackedLinear(weights.qkv, inner), PackedLinear(weights.out, out),
+                   PackedLinear(weights.fc1, inner), PackedLinear(weights.fc2, inner)};
       for (const PackedLinear* linear : {&packed.qkv, &packed.out, &packed.fc1, &packed.fc2})
         memory_bytes_ += linear->memory_bytes();
       blocks_.push_back(std::move(packed));
@@ -53,7 +53,7 @@ class PackedTransformer : public Transformer {
     at::Tensor picked = at::empty({count, width}, x.options());
     const int threads = at::get_num_threads();
     const int item = middle() == Number::kFp32 ? 4 : 2;
-    input_.Reserve(rows * std::max<int64_t>(width, config_.mlp_width) * BytesOf(number_));
+    input_.Reserve(rows * std::max<int64_t>(width, config_.mlp_width) * item);
     scales_.Reserve(rows * sizeof(float));
     zeros_.Reserve(rows * sizeof(int32_t));
     qkv_.Reserve(rows * 3 * width * item);
@@ -70,7 +70,7 @@ class PackedTransformer : public Transformer {
       const Worker me{omp_get_thread_num(), omp_get_num_threads()};
       for (const Block& block : blocks_) {
         const bool last = &block == &blocks_.back();
-        Norm(me, block.norm1, states, rows);
+        Norm(me, block.norm1, block.qkv.number(), states, rows);
 #pragma omp barrier
         Product(me, block.qkv, input_.data(), rows, IntoMiddle(qkv_, 3 * width));
 #pragma omp barrier
@@ -82,7 +82,7 @@ class PackedTransformer : public Transformer {
 #pragma omp barrier
         ProductOfMiddle(me, block.out, attended_, now_rows, now);
 #pragma omp barrier
-        Norm(me, block.norm2, now, now_rows);
+        Norm(me, block.norm2, block.fc1.number(), now, now_rows);
 #pragma omp barrier
         kernels::Sink hidden = IntoMiddle(hidden_, config_.mlp_width);
         hidden.function = config_.activation == Activation::kGelu ? kernels::Function::kGelu
@@ -118,15 +118,15 @@ class PackedTransformer : public Transformer {
     return sink;
   }
 
-  // Into input_, with scales_ and zeros_ for int8.
-  void Norm(Worker me, const NormWeights& norm, const float* x, int64_t rows) {
+  // Into input_ as `number`, with scales_ and zeros_ for int8.
+  void Norm(Worker me, const NormWeights& norm, Number number, const float* x, int64_t rows) {
     const int64_t width = config_.width;
     const auto [begin, end] = me.Share(rows);
     for (int64_t row = begin; row < end; ++row) {
       kernels::LayerNormRow(x + row * width, width, norm.scale.const_data_ptr<float>(),
                             norm.bias.const_data_ptr<float>(),
-                            static_cast<float>(config_.layer_norm_eps), number_,
-                            input_.data() + row * width * BytesOf(number_),
+                            static_cast<float>(config_.layer_norm_eps), number,
+                            input_.data() + row * width * BytesOf(number),
                             scales_.as<float>() + row, zeros_.as<int32_t>() + row);
     }
   }
