@@ -86,8 +86,8 @@ if running; then
   echo "already running"
 else
   rm -f "$port_file"
-  nohup imagesearchd --data-dir "$data/store" --listen 127.0.0.1:0 --http 127.0.0.1:0 --port-file "$port_file" \
-    >"$data/imagesearchd.log" 2>&1 </dev/null &
+  nohup imagesearchd --data-dir "$data/store" --listen 127.0.0.1:0 --http 127.0.0.1:0 --http-pictures "$pictures" \
+    --port-file "$port_file" >"$data/imagesearchd.log" 2>&1 </dev/null &
   echo $! >"$pid_file"
   for _ in $(seq 300); do
     [ -s "$port_file" ] && break
