@@ -44,7 +44,13 @@ struct CollectionInfo {
   uint64_t disk_bytes = 0;
   uint64_t memory_bytes = 0;
   IndexKind serving_kind = IndexKind::kFlat;
-  uint64_t version = 0;  // newest version that touched it
+  uint64_t version = 0;    // newest version that touched it
+  uint32_t segments = 0;   // immutable indexes that a search visits
+  uint64_t tail_rows = 0;  // rows that are not in one yet, and scanned
+  // Recall@10 of recent answers to live queries without filter, against exact search, by a
+  // background probe; nullopt: nothing measured yet.
+  std::optional<double> recall_text;
+  std::optional<double> recall_image;
 };
 
 // One image to write. Vectors of any positive finite norm; stored with length 1.

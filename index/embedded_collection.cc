@@ -54,6 +54,10 @@ CollectionInfo EmbeddedCollection::Info() const {
   const std::shared_ptr<const View> view = state_->view();
   info.image_count = view->live;
   info.version = view->version;
+  info.segments = static_cast<uint32_t>(view->segments.size());
+  info.tail_rows = view->tail_rows();
+  info.recall_text = state_->probe.Recall(QueryKind::kText);
+  info.recall_image = state_->probe.Recall(QueryKind::kImage);
   info.memory_bytes = state_->memory_bytes();
   info.disk_bytes = engine_->store->CollectionBytes(state_->id);
   uint32_t largest = 0;
@@ -107,6 +111,9 @@ std::vector<absl::StatusOr<SearchResult>> EmbeddedCollection::SearchBatch(
     if (!query.ok()) {
       results[i] = query.status();
       continue;
+    }
+    if (!queries[i].exact && queries[i].filter.empty()) {
+      state_->probe.Offer(queries[i].kind, query->vector);
     }
     prepared.push_back(*std::move(query));
     owners.push_back(i);
@@ -273,6 +280,27 @@ absl::StatusOr<ListPage> EmbeddedCollection::List(const ListOptions& list) {
   status = range.status();
   if (!status.ok()) return status;
   return page;
+}
+
+void EmbeddedCollection::ProbeRecall() {
+  Gate::Pass pass(&engine_->gate);
+  if (!pass.status().ok() || state_->deleted.load()) return;
+  const std::shared_ptr<const View> view = state_->view();
+  for (const auto& [kind, vector] : state_->probe.Take()) {
+    SearchSpec spec;
+    spec.vector = vector.data();
+    spec.kind = kind;
+    spec.k = RecallProbe::kTop;
+    const auto answer = SearchView(*view, options().dimension, {spec})[0];
+    spec.exact = true;
+    const auto exact = SearchView(*view, options().dimension, {spec})[0];
+    if (exact.empty()) continue;
+    // By score, so that one of several equal images is as good as another.
+    const auto found = std::count_if(answer.begin(), answer.end(), [&](const Candidate& hit) {
+      return hit.score >= exact.back().score;
+    });
+    state_->probe.Report(kind, static_cast<int>(found), static_cast<int>(exact.size()));
+  }
 }
 
 absl::Status EmbeddedCollection::Optimize() {

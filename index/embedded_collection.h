@@ -42,6 +42,9 @@ class EmbeddedCollection : public Collection {
   // Deletes images that HideExpired hid; for the background sweep.
   absl::Status SweepExpired();
 
+  // Compares waiting sample queries with exact search; for the background.
+  void ProbeRecall();
+
   const std::shared_ptr<CollectionState>& state() const { return state_; }
   Merger* merger() { return &merger_; }
 

@@ -327,7 +327,7 @@ bool EmbeddedDatabase::Pause(std::chrono::milliseconds pause) {
   return stop_;
 }
 
-// Reclaims expired images, watches memory, and mends the store.
+// Reclaims expired images, probes recall, watches memory, and mends the store.
 void EmbeddedDatabase::Sweep() {
   for (uint64_t round = 0; !Pause(std::chrono::seconds(1)); ++round) {
     if (engine_->store == nullptr ||
@@ -339,6 +339,7 @@ void EmbeddedDatabase::Sweep() {
       collection->state()->HideExpired(engine_->NowMicros());
       // A failed write shows in WriteHealth, and the ids wait for the next round.
       collection->SweepExpired().IgnoreError();
+      collection->ProbeRecall();
     }
     uint64_t memory = 0;
     for (const auto& collection : Collections()) memory += collection->state()->memory_bytes();
@@ -366,7 +367,10 @@ void EmbeddedDatabase::Merge() {
   struct Watched {
     uint64_t version = 0;
     CondVar::Clock::time_point since;
+    CondVar::Clock::time_point merged;
   };
+  const auto interval = std::chrono::duration_cast<CondVar::Clock::duration>(
+      absl::ToChronoMilliseconds(std::min(engine_->options.snapshot_interval, absl::Hours(1))));
   std::map<uint32_t, Watched> watched;
   while (!Pause(std::chrono::milliseconds(200))) {
     std::vector<uint32_t> retired;
@@ -378,20 +382,27 @@ void EmbeddedDatabase::Merge() {
       Gate::Pass pass(&engine_->gate);
       if (pass.status().ok()) RemoveIndexFolder(*engine_, id);
     }
+    bool failed = false;
     for (const auto& collection : Collections()) {
       Gate::Pass pass(&engine_->gate);
       if (!pass.status().ok()) break;
       const auto now = CondVar::Clock::now();
       const uint64_t version = collection->state()->view()->version;
       Watched& seen = watched[collection->state()->id];
-      if (seen.version != version) seen = {version, now};
-      const MergeOccasion occasion =
-          now - seen.since >= kIdleAfter ? MergeOccasion::kIdle : MergeOccasion::kWriting;
+      if (seen.version != version) {
+        seen.version = version;
+        seen.since = now;
+      }
+      if (seen.merged == CondVar::Clock::time_point()) seen.merged = now;
+      const MergeOccasion occasion = now - seen.since >= kIdleAfter  ? MergeOccasion::kIdle
+                                     : now - seen.merged >= interval ? MergeOccasion::kInterval
+                                                                     : MergeOccasion::kWriting;
       if (!collection->merger()->IsDue(occasion)) continue;
-      // A merge that failed (a full disk) left everything as it was; the next round tries again.
-      absl::Status status = collection->merger()->Run(occasion);
-      if (!status.ok() && Pause(kMergeRetry)) return;
+      // A merge that failed (a full disk) left everything as it was; it is tried again later.
+      failed |= !collection->merger()->Run(occasion).ok();
+      seen.merged = CondVar::Clock::now();
     }
+    if (failed && Pause(kMergeRetry)) return;
   }
 }
 

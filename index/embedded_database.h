@@ -28,14 +28,16 @@ struct EmbeddedOptions {
   // IVF.
   int min_indexed_rows = 1000;
   uint64_t max_memory_bytes = 0;  // for index state, all collections; 0: no bound
+  // A collection that is written to steadily has its tail merged and a snapshot written at least
+  // this often; one that rests, within seconds.
   absl::Duration snapshot_interval = absl::Minutes(5);
   // Writes are refused (DISK_FULL) below this much free disk; 0: 5 % of the disk, at most 1 GiB.
   uint64_t disk_reserve_bytes = 0;
   Limits limits;
   // Unit text vectors (t, d) row-major of a collection's model, which show an index where text
-  // queries lie (AnnBuildOptions); null or an empty answer: none known.
+  // queries lie (AnnBuildOptions); null or an empty answer: none known. Called from any thread.
   std::function<std::vector<float>(const CollectionOptions&)> text_sample;
-  // Progress of recovery, for logs and GetServerInfo; may be null.
+  // Progress of recovery, for logs and GetServerInfo; may be null. Called from any thread.
   std::function<void(const std::string&)> on_progress;
   // A test's file system; null: the real one. Not owned.
   rocksdb::Env* env = nullptr;

@@ -18,6 +18,7 @@
 #include "base/mutex.h"
 #include "index/filter/field_index.h"
 #include "index/filter/filter.h"
+#include "index/store/recall_probe.h"
 #include "index/store/slot_set.h"
 #include "index/store/view.h"
 
@@ -90,6 +91,8 @@ class CollectionState {
 
   // Memory of vectors, graphs and field index, about.
   uint64_t memory_bytes() const;
+
+  RecallProbe probe;
 
   // Set once, when the collection is deleted: every later call answers NOT_FOUND.
   std::atomic<bool> deleted{false};

@@ -27,7 +27,10 @@ std::optional<MergePlan> PlanMerge(const MergePolicy& policy, MergeOccasion occa
     if (good) return std::nullopt;
     return MergePlan{0, n, true};
   }
-  if (tail.rows >= policy.merge_tail_rows) {
+  const uint64_t enough = occasion == MergeOccasion::kInterval
+                              ? std::min(policy.merge_tail_rows, kIdleRows)
+                              : policy.merge_tail_rows;
+  if (tail.rows >= enough) {
     MergePlan plan{n, n, true};
     uint64_t merged = tail.rows;
     while (plan.first_segment > 0 && segments[plan.first_segment - 1].live <= 2 * merged) {

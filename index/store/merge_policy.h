@@ -24,9 +24,10 @@ struct MergePolicy {
 
 // What the merger was asked for.
 enum class MergeOccasion {
-  kWriting,  // writes go on: keep the tail short, cheaply
-  kIdle,     // nobody writes: bring the parts together
-  kForced,   // Optimize: one segment of the right kind, without dead rows
+  kWriting,   // writes go on: keep the tail short, cheaply
+  kInterval,  // the same, and a snapshot is due: merge a short tail too
+  kIdle,      // nobody writes: bring the parts together
+  kForced,    // Optimize: one segment of the right kind, without dead rows
 };
 
 // Parts [first_segment, end_segment) of the view's segments, and the tail where `with_tail`,

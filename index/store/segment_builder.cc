@@ -91,7 +91,10 @@ absl::StatusOr<std::shared_ptr<const Segment>> BuildSegment(
   build.index.kind = kind_for((*rows)->rows());
   build.threads = threads;
   build.cancelled = engine->cancelled;
+  // What the model's texts look like in general, and what is asked here.
   if (engine->options.text_sample) build.text_sample = engine->options.text_sample(state.options);
+  const std::vector<float> asked = state.probe.TextSample();
+  build.text_sample.insert(build.text_sample.end(), asked.begin(), asked.end());
   auto index = BuildAnnIndex(*rows, build);
   if (!index.ok()) {
     env->DeleteFile(path + ".rows").PermitUncheckedError();

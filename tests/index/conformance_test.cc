@@ -2,9 +2,10 @@
 #include "tests/index/conformance.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <random>
-#include <set>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
@@ -469,6 +470,49 @@ TEST_P(ConformanceTest, RestartAnswersTheSame) {
   EXPECT_EQ(Count(), 198u);
   for (size_t i = 0; i < queries.size(); ++i) EXPECT_EQ(Ids(queries[i]), before[i]);
   EXPECT_GT(Upsert({Item("later", Near(0, 0))}).version, version);
+}
+
+// Every batch replaces the same eight images, so a reader must find eight of one generation.
+TEST_P(ConformanceTest, ReadersNeverSeeHalfABatch) {
+  constexpr int kBatch = 8;
+  auto write = [&](int generation) {
+    std::vector<UpsertItem> items;
+    for (int i = 0; i < kBatch; ++i) {
+      items.push_back(Item(absl::StrCat("i", i), Near(generation, 0.1f * static_cast<float>(i))));
+      items.back().metadata.emplace();
+      (*items.back().metadata->mutable_fields())["generation"].set_number_value(generation);
+    }
+    UpsertOk(std::move(items));
+  };
+  write(0);
+  std::atomic<bool> stop{false};
+  std::atomic<int> searches{0};
+  std::vector<std::thread> readers;
+  for (int reader = 0; reader < 2; ++reader) {
+    readers.emplace_back([&, reader] {
+      Query query = MakeQuery(Near(0, 0.5f), 20);
+      query.with_metadata = true;
+      if (reader == 1) query.filter = "generation >= 0";
+      double newest = 0;
+      while (!stop.load()) {
+        auto result = collection_->Search(query);
+        ASSERT_TRUE(result.ok()) << result.status();
+        ASSERT_EQ(result->hits.size(), static_cast<size_t>(kBatch));
+        const double generation = result->hits[0].metadata.fields().at("generation").number_value();
+        ASSERT_GE(generation, newest) << "went back";
+        newest = generation;
+        for (const Hit& hit : result->hits) {
+          ASSERT_EQ(hit.metadata.fields().at("generation").number_value(), generation);
+        }
+        ASSERT_EQ(collection_->Count(query.filter)->count, static_cast<uint64_t>(kBatch));
+        searches.fetch_add(1);
+      }
+    });
+  }
+  for (int generation = 1; generation < 100; ++generation) write(generation);
+  while (searches.load() < 20 && !HasFailure()) std::this_thread::yield();
+  stop = true;
+  for (std::thread& reader : readers) reader.join();
 }
 
 TEST_P(ConformanceTest, OptimizeKeepsEveryAnswer) {

@@ -171,6 +171,16 @@ TEST(MergePolicyTest, DeadRowsAndWrongKindsAreRebuilt) {
       PlanMerge(policy, MergeOccasion::kWriting, {Part(50, 50, IndexKind::kFlat)}, Part(0, 0)));
 }
 
+TEST(MergePolicyTest, AShortTailIsMergedWhenASnapshotIsDue) {
+  const MergePolicy policy{IndexKind::kHnsw, 1000, 100};
+  EXPECT_FALSE(PlanMerge(policy, MergeOccasion::kWriting, {Part(5000, 5000)}, Part(300, 300)));
+  auto plan = PlanMerge(policy, MergeOccasion::kInterval, {Part(5000, 5000)}, Part(300, 300));
+  ASSERT_TRUE(plan);
+  EXPECT_EQ(plan->first_segment, 1u);
+  EXPECT_TRUE(plan->with_tail);
+  EXPECT_FALSE(PlanMerge(policy, MergeOccasion::kInterval, {Part(5000, 5000)}, Part(200, 200)));
+}
+
 TEST(MergePolicyTest, IdleBringsPartsTogether) {
   const MergePolicy policy{IndexKind::kHnsw, 1000, 100};
   auto plan =
