@@ -2,6 +2,7 @@
 #include "index/ann/ann_index.h"
 
 #include <exception>
+#include <new>
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
@@ -120,13 +121,17 @@ std::vector<std::vector<Neighbor>> AnnIndex::SearchBatch(absl::Span<const AnnQue
 absl::StatusOr<std::unique_ptr<AnnIndex>> BuildAnnIndex(std::shared_ptr<const VectorSource> vectors,
                                                         const AnnBuildOptions& options) {
   if (absl::Status status = Check(options.index); !status.ok()) return status;
+  const uint32_t rows = vectors->rows();
   try {
     absl::StatusOr<IndexParts> parts = BuildParts(*vectors, options);
     if (!parts.ok()) return parts.status();
     return std::make_unique<CodedIndex>(std::move(vectors), *std::move(parts));
-  } catch (const std::exception& e) {
-    return Error(absl::StatusCode::kResourceExhausted, "INDEX_BUILD",
-                 absl::StrCat("building the index failed: ", e.what()));
+  } catch (const std::bad_alloc&) {
+    return Error(absl::StatusCode::kResourceExhausted, "OUT_OF_MEMORY",
+                 absl::StrCat("no memory to build an index of ", rows, " rows"));
+  } catch (const std::exception& e) {  // FAISS's included
+    return Error(absl::StatusCode::kInternal, "INDEX_BUILD",
+                 absl::StrCat("building an index of ", rows, " rows failed: ", e.what()));
   }
 }
 

@@ -137,15 +137,4 @@ std::vector<Neighbor> Collector::Finish() {
   return std::move(best).Sorted();
 }
 
-std::vector<Neighbor> Rescore(const SearchData& data, const AnnQuery& query,
-                              absl::Span<const uint32_t> positions) {
-  const size_t d = static_cast<size_t>(data.codes.dimension());
-  Best best(static_cast<size_t>(query.k));
-  for (uint32_t position : positions) {
-    const uint32_t row = data.layout.RowAt(position);
-    best.Offer({Simd().dot_f32(query.vector, data.vectors.Row(row), d), row});
-  }
-  return std::move(best).Sorted();
-}
-
 }  // namespace imagesearch::index

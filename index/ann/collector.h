@@ -65,10 +65,6 @@ class Collector {
   size_t purge_at_;
 };
 
-// The k nearest of `candidates` by full-precision score, best first.
-std::vector<Neighbor> Rescore(const SearchData& data, const AnnQuery& query,
-                              absl::Span<const uint32_t> positions);
-
 }  // namespace imagesearch::index
 
 #endif  // IMAGESEARCH_INDEX_ANN_COLLECTOR_H_

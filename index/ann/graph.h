@@ -25,15 +25,15 @@ class Graph {
  public:
   Graph() = default;
 
-  // CANCELLED when told so; RESOURCE_EXHAUSTED when memory runs out.
+  // CANCELLED when told so. Throws what FAISS and the allocator throw.
   static absl::StatusOr<Graph> Build(const EncodedRows& codes, const GraphOptions& options);
 
-  // Follows links towards the query, keeping the `ef` best positions met, and gives each position
-  // met that the query's mask allows to `collector`.
   struct Met {
     uint32_t positions = 0;
-    uint32_t allowed = 0;
+    uint32_t allowed = 0;  // of them, by the query's mask
   };
+  // Follows links towards the query, keeping the `ef` best positions met, and gives each position
+  // met that the query's mask allows to `collector`.
   Met Walk(const SearchData& data, int ef, Collector& collector) const;
 
   uint64_t memory_bytes() const;

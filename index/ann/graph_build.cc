@@ -5,13 +5,9 @@
 #include <omp.h>
 
 #include <algorithm>
-#include <exception>
-#include <mutex>
 #include <numeric>
 #include <random>
-#include <string>
 
-#include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "index/ann/graph.h"
 #include "index/ann/parallel.h"
@@ -125,8 +121,6 @@ absl::Status Insert(const EncodedRows& codes, const GraphOptions& options, faiss
   const std::vector<uint32_t> order = InsertionOrder(hnsw);
   Locks locks(n);
 
-  std::mutex mutex;
-  absl::Status status;
   std::atomic<bool> stopped{false};
   constexpr uint32_t kPiece = 256;
   const uint32_t pieces = (n + kPiece - 1) / kPiece;
@@ -151,14 +145,11 @@ absl::Status Insert(const EncodedRows& codes, const GraphOptions& options, faiss
                                           static_cast<int>(order[i]), locks.get(), visited);
                     }
                   }
-                } catch (const std::exception& e) {
-                  std::lock_guard lock(mutex);
-                  stopped = true;
-                  status = Error(absl::StatusCode::kResourceExhausted, "INDEX_BUILD",
-                                 absl::StrCat("building the graph failed: ", e.what()));
+                } catch (...) {
+                  stopped = true;  // the other threads too
+                  throw;
                 }
               });
-  if (!status.ok()) return status;
   if (stopped) return Error(absl::StatusCode::kCancelled, "CANCELLED", "index build cancelled");
   return absl::OkStatus();
 }
@@ -170,36 +161,31 @@ absl::StatusOr<Graph> Graph::Build(const EncodedRows& codes, const GraphOptions&
   graph.rows_ = codes.rows();
   graph.m_ = static_cast<uint32_t>(options.m);
   if (graph.rows_ == 0) return graph;
-  try {
-    faiss::HNSW hnsw(options.m);
-    absl::Status status = Insert(codes, options, hnsw);
-    if (!status.ok()) return status;
+  faiss::HNSW hnsw(options.m);
+  absl::Status status = Insert(codes, options, hnsw);
+  if (!status.ok()) return status;
 
-    graph.entry_ = static_cast<uint32_t>(hnsw.entry_point);
-    const size_t degree = 2 * static_cast<size_t>(graph.m_);
-    graph.links_.assign(graph.rows_ * degree, kNone);
-    graph.upper_.resize(static_cast<size_t>(std::max(hnsw.max_level, 0)));
-    for (uint32_t i = 0; i < graph.rows_; ++i) {
-      for (int level = 0; level < hnsw.levels[i]; ++level) {
-        size_t begin, end;
-        hnsw.neighbor_range(i, level, &begin, &end);
-        uint32_t* links;
-        if (level == 0) {
-          links = graph.links_.data() + i * degree;
-        } else {
-          UpperLevel& upper = graph.upper_[static_cast<size_t>(level - 1)];
-          upper.nodes.push_back(i);
-          upper.links.resize(upper.links.size() + graph.m_, kNone);
-          links = upper.links.data() + upper.links.size() - graph.m_;
-        }
-        for (size_t j = begin; j < end && hnsw.neighbors[j] >= 0; ++j) {
-          links[j - begin] = static_cast<uint32_t>(hnsw.neighbors[j]);
-        }
+  graph.entry_ = static_cast<uint32_t>(hnsw.entry_point);
+  const size_t degree = 2 * static_cast<size_t>(graph.m_);
+  graph.links_.assign(graph.rows_ * degree, kNone);
+  graph.upper_.resize(static_cast<size_t>(std::max(hnsw.max_level, 0)));
+  for (uint32_t i = 0; i < graph.rows_; ++i) {
+    for (int level = 0; level < hnsw.levels[i]; ++level) {
+      size_t begin, end;
+      hnsw.neighbor_range(i, level, &begin, &end);
+      uint32_t* links;
+      if (level == 0) {
+        links = graph.links_.data() + i * degree;
+      } else {
+        UpperLevel& upper = graph.upper_[static_cast<size_t>(level - 1)];
+        upper.nodes.push_back(i);
+        upper.links.resize(upper.links.size() + graph.m_, kNone);
+        links = upper.links.data() + upper.links.size() - graph.m_;
+      }
+      for (size_t j = begin; j < end && hnsw.neighbors[j] >= 0; ++j) {
+        links[j - begin] = static_cast<uint32_t>(hnsw.neighbors[j]);
       }
     }
-  } catch (const std::exception& e) {
-    return Error(absl::StatusCode::kResourceExhausted, "INDEX_BUILD",
-                 absl::StrCat("building the graph failed: ", e.what()));
   }
   return graph;
 }
