@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs everything that building, testing and running imagesearchd needs on Debian 12 or 13:
 # apt packages, LibTorch (unpacked from the PyPI wheel) and the google/rpc protos under .deps/.
-# Usage: deploy/install-deps.sh [--runtime-only-check]; safe to run again, quick when nothing is missing.
+# Usage: deploy/install-deps.sh [--tests]; safe to run again, quick when nothing is missing.
+# --tests adds what only tests need: chromium and its driver, for the page.
 # Environment: LIBTORCH_DIR=DIR uses another LibTorch (a CUDA build, say) instead of the wheel's.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -26,6 +27,11 @@ packages=(
   nlohmann-json3-dev libspdlog-dev libcli11-dev libcpp-httplib-dev prometheus-cpp-dev
   libbenchmark-dev libgtest-dev libgmock-dev
 )
+case "${1:-}" in
+  "") ;;
+  --tests) packages+=(chromium chromium-driver) ;;
+  *) die "unknown option '$1' (the only one is --tests)" ;;
+esac
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")

@@ -8,9 +8,9 @@ cd "$(dirname "$0")/.."
 step() { printf '\n== %s (%s)\n' "$1" "$(date +%T)"; }
 trap 'echo "test.sh: stopped while: $doing" >&2' ERR
 
-doing="installing dependencies (deploy/install-deps.sh)"
+doing="installing dependencies (deploy/install-deps.sh --tests)"
 step "Dependencies"
-deploy/install-deps.sh
+deploy/install-deps.sh --tests
 
 doing="installing the Python reference (tests/reference/setup.sh)"
 step "Python reference implementations"

@@ -118,14 +118,12 @@ def draw(name, size=320):
     return out.getvalue()
 
 
-def browser_missing():
-    return None in (shutil.which("chromium"), shutil.which("chromedriver"))
-
-
 class Browser:
     """A headless chromium."""
 
     def __init__(self, width=1280, height=900):
+        if None in (shutil.which("chromium"), shutil.which("chromedriver")):
+            raise RuntimeError("chromium or chromium-driver is missing: run deploy/install-deps.sh --tests")
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]

@@ -4,11 +4,9 @@ import os
 import pathlib
 
 import pytest
-from page_support import Browser, Server, browser_missing, draw
+from page_support import Browser, Server, draw
 
 NAMES = ["sun", "heart", "star", "tree", "house", "fish"]
-
-pytestmark = pytest.mark.skipif(browser_missing(), reason="needs Debian's chromium and chromium-driver")
 
 
 @pytest.fixture(scope="module")
