@@ -69,7 +69,14 @@ async function search(offset = 0) {
   const control = new AbortController();
   running = control;
   clearErrors();
-  const query = await queryTerms();
+  let query;
+  try {
+    query = await queryTerms();
+  } catch (error) {
+    showError(error);  // a file that can't be read (any more)
+    return;
+  }
+  if (running !== control) return;
   if (query.length === 0) {
     clearResults();
     return;
