@@ -8,7 +8,7 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 work=${HOME}/.cache/imagesearch/training
-out= tiny=
+out="" tiny=""
 while [ $# -gt 0 ]; do
   case $1 in
     --work) work=$2; shift 2;;
@@ -63,7 +63,7 @@ say "text tower"
 "$py" distil.py "$work/text" "$work/tokenizer" "$work/text.pt" --threads "$threads" ${tiny:+--steps 2 --batch 16}
 say "head on frozen features"
 common=("$packages" "$work/pics" "$work/features" "$work/text")
-"$py" fit_image.py "${common[@]}" "$work/head.pt" --threads "$threads" ${tiny:+--steps 2 --batch 16}
+"$py" fit_image.py "${common[@]}" "$work/head.pt" --steps 2000 --threads "$threads" ${tiny:+--steps 2 --batch 16}
 say "art tail"
 "$py" fit_image.py "${common[@]}" "$work/tail.pt" --start "$work/head.pt" --tail \
   --candidates "$work/text.pt" --tokenizer "$work/tokenizer" --rates 4e-4 2e-4 --threads "$threads" ${tiny:+--steps 2 --batch 16}
