@@ -45,6 +45,8 @@ class PngReader {
       png_set_crc_action(png, PNG_CRC_QUIET_USE, PNG_CRC_QUIET_USE);
       png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
       png_set_benign_errors(png, 1);
+      // Some writers claim a smaller window than they use; Pillow doesn't mind.
+      png_set_option(png, PNG_MAXIMUM_INFLATE_WINDOW, PNG_OPTION_ON);
       png_read_info(png, self.info_);
       self.depth_ = png_get_bit_depth(png, self.info_);
       // Of 16-bit colours Pillow takes the high byte; 16-bit grey it treats differently.

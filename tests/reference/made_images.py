@@ -21,10 +21,12 @@ def encoded(image, kind, **options):
     return out.getvalue()
 
 
-def png(rng, width, height, depth, color, interlaced=False, chunks=()):
+def png(rng, width, height, depth, color, interlaced=False, chunks=(), equal_rows=False):
     """A PNG of random samples; `chunks` go before the pixels."""
     channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[color]
     samples = rng.integers(0, 1 << depth, (height, width, channels))
+    if equal_rows:
+        samples[1:] = samples[0]
 
     def rows(part):
         bits = part.reshape(part.shape[0], -1)
@@ -118,6 +120,10 @@ def made_images(rng):
                     rng, 61, 47, depth, color, interlaced, palette + [(b"tRNS", clear)])
     files["one-clear.png"] = png(rng, 33, 31, 8, 3, False, [(b"PLTE", rng.bytes(30)), (b"tRNS", b"\xff\xff\0\xff")])
     files["rgba.png"] = encoded(rgba, "PNG")
+    window = bytearray(png(rng, 300, 9, 8, 2, equal_rows=True))
+    at = window.index(b"IDAT") + 4
+    window[at : at + 2] = b"\x18\x19"  # claims a window of 512 bytes; the chunk's checksum is now wrong too
+    files["small-window.png"] = bytes(window)
     files["lossy.webp"] = encoded(rgb, "WEBP", quality=70)
     files["lossless.webp"] = encoded(rgb, "WEBP", lossless=True)
     files["alpha.webp"] = encoded(rgba, "WEBP", quality=80)
