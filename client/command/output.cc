@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <iostream>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -21,6 +22,13 @@ size_t Width(absl::string_view text) {
 }
 
 }  // namespace
+
+void Table::AddRow(std::vector<std::string> cells) {
+  for (std::string& cell : cells) {
+    std::replace_if(cell.begin(), cell.end(), absl::ascii_iscntrl, '?');
+  }
+  rows_.push_back(std::move(cells));
+}
 
 void Table::Print(std::ostream& out) const {
   std::vector<size_t> widths;

@@ -17,7 +17,8 @@ namespace imagesearch::client {
 
 using Json = nlohmann::ordered_json;
 
-// Columns as wide as their widest cell; numbers to the right.
+// Columns as wide as their widest cell; numbers to the right. Control characters in cells (names
+// come from anywhere) are shown as "?".
 class Table {
  public:
   enum class Align { kLeft, kRight };
@@ -28,7 +29,7 @@ class Table {
 
   explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
   // As many cells as columns.
-  void AddRow(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
+  void AddRow(std::vector<std::string> cells);
   void Print(std::ostream& out) const;
 
  private:

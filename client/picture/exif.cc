@@ -8,10 +8,12 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "client/picture/heif.h"
 #include "encoder/image/header.h"
 
 namespace imagesearch::client {
@@ -71,12 +73,20 @@ std::optional<double> Degrees(const Data& data, int tag, int reference_tag, char
 
 void AddExif(absl::string_view bytes, google::protobuf::Struct* metadata) {
   auto& fields = *metadata->mutable_fields();
-  if (const auto header = encoder::ProbeImage(bytes); header.ok()) {
+  std::string heif_exif;
+  if (IsHeif(bytes)) {
+    auto info = ReadHeifInfo(bytes);
+    if (!info.ok()) return;
+    fields["width"].set_number_value(info->width);
+    fields["height"].set_number_value(info->height);
+    heif_exif = std::move(info->exif);
+    bytes = heif_exif;
+  } else if (const auto header = encoder::ProbeImage(bytes); header.ok()) {
     fields["width"].set_number_value(header->width);
     fields["height"].set_number_value(header->height);
   }
-  if (!absl::StartsWith(bytes, "\xFF\xD8") || bytes.size() > std::numeric_limits<int>::max())
-    return;
+  const bool has_exif = absl::StartsWith(bytes, "\xFF\xD8") || !heif_exif.empty();
+  if (!has_exif || bytes.size() > std::numeric_limits<int>::max()) return;
   const Data data(exif_data_new_from_data(reinterpret_cast<const unsigned char*>(bytes.data()),
                                           static_cast<unsigned>(bytes.size())),
                   exif_data_unref);

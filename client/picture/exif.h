@@ -7,7 +7,8 @@
 
 namespace imagesearch::client {
 
-// Adds `width` and `height` (pixels as stored) of any format, and of a JPEG with EXIF: `taken`
+// Adds `width` and `height` (pixels as stored) of any format, and of a JPEG or HEIC with EXIF:
+// `taken`
 // ("2024-05-01T17:03:11", the camera's local time), `year`, `camera`, `latitude` and `longitude`
 // (degrees, south and west negative). Leaves out what is missing or broken; never fails.
 void AddExif(absl::string_view bytes, google::protobuf::Struct* metadata);

@@ -63,6 +63,12 @@ TEST_F(CommandTest, IndexThenSearchByTextFindsThePath) {
   EXPECT_THAT(Run("search cat -n 1").out, HasSubstr(pictures_ / "c.png"));
 }
 
+TEST_F(CommandTest, ControlCharactersOfNamesDoNotReachTheTerminal) {
+  pictures_.Write("a\x1b[2Jb.png", "cat 1");
+  Run("index " + pictures_.path());
+  EXPECT_THAT(Run("search cat").out, HasSubstr("a?[2Jb.png"));
+}
+
 TEST_F(CommandTest, MixedQueriesReachTheServer) {
   pictures_.Write("c.png", "cat 1");
   pictures_.Write("d.png", "dog 1");
