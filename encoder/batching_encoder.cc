@@ -176,8 +176,8 @@ void BatchingEncoderImpl::EncodeAsync(Input input, EncodeOptions options, Done d
     item->prepared = *std::move(prepared);
     item->stage = Item::Stage::kReady;
   } else if (absl::StatusOr<ImageHeader> header = ProbeImage(item->input.data); header.ok()) {
-    // What can't be probed is for Prepare to judge, and takes no pixels.
-    item->pixels = header->pixels();
+    // What can't be probed or is too large is for Prepare to refuse, and takes no pixels.
+    if (header->pixels() <= options_.max_image_pixels) item->pixels = header->pixels();
   }
   item->hash = absl::HashOf(item->input.kind, item->input.data);
 

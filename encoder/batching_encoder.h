@@ -18,6 +18,9 @@ struct BatchingOptions {
   uint64_t max_queued_bytes = 256u << 20;
   uint64_t max_queued_pixels = 400'000'000;
   int max_queued_items = 4096;
+  // ImageLimits::max_pixels of the decorated encoder: an image whose header claims more is refused
+  // by Prepare before anything is allocated, so it takes no pixels of the queue.
+  uint64_t max_image_pixels = 40'000'000;
   int max_batch_images = 32;
   int max_batch_texts = 64;
   // Share of the towers' time that bulk work keeps while interactive work waits, in (0, 1).

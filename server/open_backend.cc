@@ -50,6 +50,7 @@ absl::StatusOr<std::unique_ptr<encoder::BatchingEncoder>> OpenEncoder(const Serv
   batching.max_queued_bytes = static_cast<uint64_t>(config.max_queued_mb()) << 20;
   batching.max_queued_pixels = static_cast<uint64_t>(config.max_queued_megapixels()) * 1'000'000;
   batching.max_queued_items = config.max_queued_items();
+  batching.max_image_pixels = limits.image.max_pixels;
   batching.max_batch_images = config.max_batch_images();
   batching.max_batch_texts = config.max_batch_texts();
   batching.min_bulk_share = config.min_bulk_share();

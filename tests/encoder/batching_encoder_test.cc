@@ -310,6 +310,20 @@ TEST_F(BatchingEncoderTest, TheQueueIsBoundedInPixels) {
   EXPECT_TRUE(answers_.of("fits").ok());
 }
 
+// Found by sending a 100,000 x 100,000 header beside other work: it was QUEUE_FULL, with advice to
+// try again, instead of what Prepare says of it.
+TEST_F(BatchingEncoderTest, AnImageAboveTheLimitTakesNoRoomSoThatPrepareCanRefuseIt) {
+  options_.max_queued_pixels = 1'000'000;
+  options_.max_image_pixels = 800'000;
+  Start();
+  Block();
+  Send("fits", Bmp(1000, 700, 1));
+  Send("claims too much", Bmp(100'000, 10'000, 2));
+  fake_->Release();
+  ASSERT_TRUE(answers_.Await(3));
+  EXPECT_NE(ReasonOf(answers_.of("claims too much").status()), "QUEUE_FULL");
+}
+
 TEST_F(BatchingEncoderTest, AStreamWaitsForRoomInsteadOfBeingRefused) {
   options_.max_queued_items = 4;
   FakeEncoderOptions fake;
