@@ -8,6 +8,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "google/protobuf/stubs/logging.h"
 #include "nlohmann/json.hpp"
 #include "spdlog/sinks/stdout_sinks.h"
@@ -49,7 +50,10 @@ std::string Quoted(const std::string& value) {
   const bool plain = !value.empty() && std::all_of(value.begin(), value.end(), [](char c) {
     return absl::ascii_isgraph(static_cast<unsigned char>(c)) && c != '"' && c != '=' && c != '\\';
   });
-  return plain ? value : absl::StrCat("\"", absl::Utf8SafeCEscape(value), "\"");
+  if (plain) return value;
+  // Apostrophes need no escape between quotes.
+  return absl::StrCat("\"", absl::StrReplaceAll(absl::Utf8SafeCEscape(value), {{"\\'", "'"}}),
+                      "\"");
 }
 
 // The parser's own words about a bad request are the caller's error, not ours.

@@ -7,6 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "grpc/support/log.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
+#include "grpcpp/impl/server_builder_option.h"
+#include "grpcpp/impl/server_builder_plugin.h"
 #include "grpcpp/resource_quota.h"
 #include "server/logging.h"
 
@@ -24,6 +26,16 @@ void LogOfGrpc(gpr_log_func_args* line) {
   Log(line->severity == GPR_LOG_SEVERITY_ERROR ? LogLevel::kWarn : LogLevel::kDebug, "grpc",
       {{"message", line->message}, {"where", absl::StrCat(line->file, ":", line->line)}});
 }
+
+// Linking the reflection library makes every server of the process reflect. This takes its plugin,
+// the only one, out of one builder again.
+class NoPlugins final : public grpc::ServerBuilderOption {
+ public:
+  void UpdateArguments(grpc::ChannelArguments*) override {}
+  void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>* plugins) override {
+    plugins->clear();
+  }
+};
 
 void SetConnections(const ServerConfig& config, grpc::ServerBuilder& builder) {
   // Two servers on one port would share it silently, and traffic would split between them.
@@ -78,14 +90,15 @@ absl::StatusOr<ListeningServer> StartGrpcServer(const ServerConfig& config,
                                                 const std::vector<grpc::Service*>& services) {
   absl::StatusOr<HostPort> address = ParseHostPort(config.listen());
   if (!address.ok()) return address.status();
-  if (config.reflection()) {
-    static const bool once = (grpc::reflection::InitProtoReflectionServerBuilderPlugin(), true);
-    (void)once;
-  }
   gpr_set_log_function(&LogOfGrpc);
   grpc::ServerBuilder builder;
   SetConnections(config, builder);
   SetMemory(config, builder);
+  if (config.reflection()) {
+    grpc::reflection::InitProtoReflectionServerBuilderPlugin();  // once is enough, more do no harm
+  } else {
+    builder.SetOption(std::make_unique<NoPlugins>());
+  }
   ListeningServer result;
   const std::string host = address->host.empty() ? "[::]" : address->host;
   builder.AddListeningPort(absl::StrCat(host, ":", address->port),

@@ -236,6 +236,8 @@ void UpsertStreamCall::Admit(v1::UpsertStreamRequest* request, uint64_t bytes) {
   if (!draft->input) return;
   encoder::EncodeOptions options = call_.EncodeOptions(encoder::Priority::kBulk);
   options.wait_for_room = true;
+  // The stream's deadline cancels it when it comes; no message is refused because it is near.
+  options.deadline = absl::InfiniteFuture();
   target->backend->encoder->EncodeAsync(
       *std::move(draft->input), options,
       [keep = shared_from_this(), entry](absl::StatusOr<encoder::Embedding> embedding) {

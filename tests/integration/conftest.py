@@ -50,7 +50,7 @@ class Daemon:
         self.process = self.channel = None
         self.log = self.folder / "log"
 
-    def start(self, ready_within=120):
+    def start(self, ready=True, within=120):
         port_file = self.folder / "port"
         port_file.unlink(missing_ok=True)
         binary = os.environ.get("IMAGESEARCHD", ROOT / "build/release/server/imagesearchd")
@@ -58,18 +58,17 @@ class Daemon:
             self.process = subprocess.Popen(
                 [binary, "--data-dir", self.folder / "data", "--listen", "127.0.0.1:0", "--port-file", port_file,
                  "--drain-notice-ms", "100", *self.flags], stdout=log, stderr=log, cwd="/")
-        end = time.monotonic() + ready_within
+        end = time.monotonic() + within
         while not port_file.exists():
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < end, "no port: " + self.log.read_text()
             time.sleep(0.02)
         self.port = int(port_file.read_text().split()[0])
         self.channel = self.connect()
-        if ready_within:
-            while not self.ready():
-                assert self.process.poll() is None, self.log.read_text()
-                assert time.monotonic() < end, "not ready: " + self.log.read_text()
-                time.sleep(0.05)
+        while ready and not self.ready():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < end, "not ready: " + self.log.read_text()
+            time.sleep(0.05)
         return self
 
     def connect(self):
