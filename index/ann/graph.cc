@@ -43,6 +43,12 @@ struct Scratch {
   }
 };
 
+// Leaves the scratch clean however a walk ends.
+struct ClearAtEnd {
+  Scratch& scratch;
+  ~ClearAtEnd() { scratch.Clear(); }
+};
+
 Scratch& ThreadScratch() {
   thread_local Scratch scratch;
   return scratch;
@@ -94,6 +100,7 @@ Graph::Met Graph::Walk(const SearchData& data, int ef, Collector& collector) con
   }
 
   Scratch& scratch = ThreadScratch();
+  const ClearAtEnd clear{scratch};
   const size_t limit = static_cast<size_t>(std::max(ef, 1));
   scratch.Prepare(rows_, limit);
   std::vector<Scratch::Entry>& pool = scratch.pool;
@@ -144,7 +151,6 @@ Graph::Met Graph::Walk(const SearchData& data, int ef, Collector& collector) con
     simd.dot_gather(codes.codes(), codes.stride(), fresh, n, query.code.data(), dots);
     take(n);
   }
-  scratch.Clear();
   return met;
 }
 
