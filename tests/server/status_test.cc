@@ -108,8 +108,8 @@ TEST(HostPortTest, TakesHostsAndBracketedAddresses) {
 TEST(LoggingTest, LinesCannotBeForged) {
   const LogFields fields = {{"peer", "ipv4:1"}, {"id", "a b\"\nlevel=error"}};
   EXPECT_EQ(FormatLogLine("call", fields, false), "call peer=ipv4:1 id=\"a b\\\"\\nlevel=error\"");
-  EXPECT_EQ(FormatLogLine("call", {{"cause", "can't"}, {"id", "\\'"}}, false),
-            "call cause=\"can't\" id=\"\\\\'\"");
+  EXPECT_EQ(FormatLogLine("call", {{"cause", "it can't"}, {"id", "\\'"}}, false),
+            "call cause=\"it can't\" id=\"\\\\'\"");
   EXPECT_EQ(FormatLogLine("call", {{"id", "a\"\n\xFF"}}, true),
             "\"event\":\"call\",\"id\":\"a\\\"\\n\xEF\xBF\xBD\"");
 }
