@@ -8,6 +8,10 @@ namespace {
 // Idle work starts at this many rows outside the largest segment, or this share of it.
 constexpr uint64_t kIdleRows = 256;
 constexpr double kIdleShare = 0.05;
+// While writing, a merge takes at most this many tails, or this share of the collection: the tail
+// grows for as long as a merge runs, and is scanned by every search.
+constexpr uint64_t kMergedTails = 8;
+constexpr uint64_t kMergedShare = 8;  // one eighth
 // A segment with this share of dead rows is built anew.
 constexpr double kDeadShare = 0.3;
 
@@ -32,9 +36,15 @@ std::optional<MergePlan> PlanMerge(const MergePolicy& policy, MergeOccasion occa
                               : policy.merge_tail_rows;
   if (tail.rows >= enough) {
     MergePlan plan{n, n, true};
+    uint64_t total = tail.rows;
+    for (const PartSize& part : segments) total += part.live;
+    const uint64_t most = std::max(kMergedTails * policy.merge_tail_rows, total / kMergedShare);
     uint64_t merged = tail.rows;
-    while (plan.first_segment > 0 && segments[plan.first_segment - 1].live <= 2 * merged) {
-      merged += segments[--plan.first_segment].live;
+    while (plan.first_segment > 0) {
+      const uint64_t next = segments[plan.first_segment - 1].live;
+      if (next > 2 * merged || merged + next > most) break;
+      merged += next;
+      --plan.first_segment;
     }
     return plan;
   }

@@ -46,8 +46,9 @@ IndexKind KindFor(const MergePolicy& policy, uint64_t rows);
 //
 // While writing, the tail is merged once it holds merge_tail_rows, together with the segments
 // before it that are at most twice as large as what is merged so far: sizes grow geometrically, so
-// a row is rebuilt O(log n) times and there are O(log n) segments. A segment that is half dead, or
-// of the wrong kind, is built anew on its own.
+// a row is rebuilt O(log n) times and there are O(log n) segments; but no more than an eighth of
+// the collection at once, since the tail grows meanwhile. Idle time brings the rest together. A
+// segment that is half dead, or of the wrong kind, is built anew on its own.
 std::optional<MergePlan> PlanMerge(const MergePolicy& policy, MergeOccasion occasion,
                                    const std::vector<PartSize>& segments, const PartSize& tail);
 

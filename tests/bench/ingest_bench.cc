@@ -1,5 +1,6 @@
 // Durable ingest of ready vectors through the embedded database, and what searches feel meanwhile.
 // Usage: ingest_bench [ROWS] [DIMENSION] [WRITERS] [BATCH] [KIND: auto, flat, hnsw, ivf]
+//                     [RATE: vectors a second, 0: as fast as it goes]
 // Data: CLIP-like clusters (docs/benchmarks.md). Prints one line per figure.
 #include <unistd.h>
 
@@ -87,6 +88,7 @@ int Run(int argc, char** argv) {
   const int writers = argc > 3 ? std::atoi(argv[3]) : 4;
   const int batch = argc > 4 ? std::atoi(argv[4]) : 64;
   const std::string kind = argc > 5 ? argv[5] : "hnsw";
+  const double rate = argc > 6 ? std::atof(argv[6]) : 0;
   EmbeddedOptions options;
   options.data_dir =
       (std::filesystem::temp_directory_path() / absl::StrCat("ingest_bench_", getpid())).string();
@@ -121,6 +123,11 @@ int Run(int argc, char** argv) {
   for (int w = 0; w < writers; ++w) {
     threads.emplace_back([&] {
       for (size_t b; (b = next.fetch_add(1)) < batches.size();) {
+        if (rate > 0) {
+          std::this_thread::sleep_until(
+              start + std::chrono::duration_cast<Clock::duration>(
+                          std::chrono::duration<double>(static_cast<double>(b) * batch / rate)));
+        }
         if (!collection->Upsert(std::move(batches[b]), {}).ok()) std::exit(2);
       }
       running.fetch_sub(1);

@@ -276,7 +276,6 @@ TEST_F(RecoveryTest, TheOldestDataFolderOpens) {
   EXPECT_EQ((*collection)->options().index.hnsw_m, 8);
   EXPECT_EQ((*collection)->Count("")->count, 9u);
   EXPECT_EQ((*collection)->Count("colour = \"red\"")->count, 4u);
-  EXPECT_EQ(rebuilds_, 0) << "its index files must be readable too";
   const std::vector<std::string> ids{"image3"};
   auto got = (*collection)->Get(ids, true);
   ASSERT_TRUE((*got)[0].has_value());
