@@ -12,6 +12,9 @@
 namespace imagesearch::server {
 namespace {
 
+// Some senders signal twice at once: timeout(1) the process and then its group.
+constexpr absl::Duration kEcho = absl::Milliseconds(300);
+
 sigset_t StopSignals() {
   sigset_t set;
   sigemptyset(&set);
@@ -39,9 +42,11 @@ std::optional<std::string> AwaitStopSignal(absl::Duration timeout) {
 
 void ForceExitOnSignalOrAfter(absl::Duration limit) {
   std::thread([limit] {
-    const absl::Time end = absl::Now() + limit;
+    const absl::Time start = absl::Now();
+    const absl::Time end = start + limit;
     while (absl::Now() < end) {
       if (const auto signal = AwaitStopSignal(end - absl::Now())) {
+        if (absl::Now() - start < kEcho) continue;
         Log(LogLevel::kError, "stopped by force", {{"signal", *signal}});
         _exit(130);
       }

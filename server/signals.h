@@ -17,7 +17,7 @@ void BlockStopSignals();
 // "SIGTERM" or "SIGINT", or nothing once `timeout` has passed.
 std::optional<std::string> AwaitStopSignal(absl::Duration timeout);
 
-// From now on a stop signal ends the process at once (exit code 130), and so does the passing of
+// From 300 ms on a stop signal ends the process at once (exit code 130), and so does the passing of
 // `limit` (exit code 1).
 void ForceExitOnSignalOrAfter(absl::Duration limit);
 
