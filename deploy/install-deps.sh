@@ -56,8 +56,10 @@ elif [ "$(cat "$deps/libtorch/VERSION" 2>/dev/null)" != "$torch_version" ]; then
   mkdir -p "$deps/wheel" "$deps/libtorch.new"
   python3 -m pip download -q --no-deps --only-binary=:all: --python-version 3.11 -d "$deps/wheel" "torch==$torch_version" ||
     die "pip could not fetch torch==$torch_version; set LIBTORCH_DIR to an unpacked LibTorch $torch_version instead"
+  # Left out: Python's parts; libgomp, since one process must have one and FAISS brings the system's; and protobuf's
+  # headers, which are of another version than the protobuf that gRPC uses.
   unzip -q "$deps"/wheel/torch-*.whl 'torch/include/*' 'torch/lib/lib*.so*' -x '*/libtorch_python.so' '*/libtorchbind_test.so' \
-    '*/libjitbackend_test.so' '*/libbackend_with_compiler.so' '*/libaoti_custom_ops.so' -d "$deps/libtorch.new"
+    '*/libjitbackend_test.so' '*/libbackend_with_compiler.so' '*/libaoti_custom_ops.so' '*/libgomp*' '*/include/google/*' -d "$deps/libtorch.new"
   mv "$deps/libtorch.new/torch/include" "$deps/libtorch.new/torch/lib" "$deps/libtorch.new/"
   rmdir "$deps/libtorch.new/torch"
   echo "$torch_version" >"$deps/libtorch.new/VERSION"

@@ -1,4 +1,4 @@
-// One decoder for each file format; for encoder/image alone. What a decoder accepts follows Pillow:
+// One decoder for each file format; for encoder/image and client/picture alone. What a decoder accepts follows Pillow:
 // what Pillow loads without tolerance for truncated files is decoded to the same pixels, what it
 // refuses is refused.
 //
