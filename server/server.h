@@ -21,8 +21,8 @@
 
 namespace imagesearch::server {
 
-// Call order: Start, Serve (once, from any thread), Drain (a second call does nothing). The accessors may be used from
-// any thread in between.
+// Call order: Start, Serve (once, from any thread), Drain (a second call does nothing). The
+// accessors may be used from any thread in between.
 class Server {
  public:
   // Opens the gRPC port, and the HTTP port when there is one. Until Serve, work is answered

@@ -1,6 +1,6 @@
-// One decoder for each file format; for encoder/image and client/picture alone. What a decoder accepts follows Pillow:
-// what Pillow loads without tolerance for truncated files is decoded to the same pixels, what it
-// refuses is refused.
+// One decoder for each file format; for encoder/image and client/picture alone. What a decoder
+// accepts follows Pillow: what Pillow loads without tolerance for truncated files is decoded to the
+// same pixels, what it refuses is refused.
 //
 // Bytes given to a decoder have passed ProbeImage(). All are thread-safe. Errors are
 // INVALID_ARGUMENT: CORRUPT_IMAGE, UNSUPPORTED_FORMAT (a kind of the format that is not read) or

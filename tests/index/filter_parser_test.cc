@@ -144,9 +144,9 @@ TEST(FilterParserTest, TellsTheColumnAndWhatWasExpected) {
            Mistake{"geo_box(id, 1, 1, 2, 1)", 9, "not the id"},
            Mistake{"a = 1 # b", 7, "unexpected '#'"},
        }) {
-    EXPECT_THAT(ErrorOf(mistake.text),
-                AllOf(StartsWith(absl::StrCat("column ", mistake.column, ":")),
-                      HasSubstr(mistake.says)))
+    EXPECT_THAT(
+        ErrorOf(mistake.text),
+        AllOf(StartsWith(absl::StrCat("column ", mistake.column, ":")), HasSubstr(mistake.says)))
         << mistake.text;
   }
 }

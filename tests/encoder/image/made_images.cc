@@ -157,12 +157,12 @@ std::string MakeGif(int canvas_width, int canvas_height, int left, int top, int 
 std::string MakeBmp(int width, int height, int bits, int compression, const std::string& palette,
                     const std::string& pixels) {
   const auto offset = static_cast<uint32_t>(54 + palette.size());
-  return std::string("BM") + LeBytes(offset + static_cast<uint32_t>(pixels.size()), 4) + LeBytes(0, 4) +
-         LeBytes(offset, 4) + LeBytes(40, 4) + LeBytes(static_cast<uint32_t>(width), 4) +
-         LeBytes(static_cast<uint32_t>(height), 4) + LeBytes(1, 2) +
-         LeBytes(static_cast<uint32_t>(bits), 2) + LeBytes(static_cast<uint32_t>(compression), 4) +
-         LeBytes(0, 12) + LeBytes(static_cast<uint32_t>(palette.size() / 4), 4) + LeBytes(0, 4) +
-         palette + pixels;
+  return std::string("BM") + LeBytes(offset + static_cast<uint32_t>(pixels.size()), 4) +
+         LeBytes(0, 4) + LeBytes(offset, 4) + LeBytes(40, 4) +
+         LeBytes(static_cast<uint32_t>(width), 4) + LeBytes(static_cast<uint32_t>(height), 4) +
+         LeBytes(1, 2) + LeBytes(static_cast<uint32_t>(bits), 2) +
+         LeBytes(static_cast<uint32_t>(compression), 4) + LeBytes(0, 12) +
+         LeBytes(static_cast<uint32_t>(palette.size() / 4), 4) + LeBytes(0, 4) + palette + pixels;
 }
 
 std::string MakeBmp(const RgbImage& image) {
