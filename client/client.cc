@@ -99,6 +99,11 @@ absl::StatusOr<v1::DeleteResponse> Client::Delete(const v1::DeleteRequest& reque
   return Call(*search_, &v1::ImageSearch::Stub::Delete, request);
 }
 
+absl::StatusOr<v1::UpdateMetadataResponse> Client::UpdateMetadata(
+    const v1::UpdateMetadataRequest& request) const {
+  return Call(*search_, &v1::ImageSearch::Stub::UpdateMetadata, request);
+}
+
 absl::StatusOr<v1::CountResponse> Client::Count(const v1::CountRequest& request) const {
   return Call(*search_, &v1::ImageSearch::Stub::Count, request);
 }

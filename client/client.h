@@ -63,6 +63,8 @@ class Client {
   absl::StatusOr<v1::UpsertResponse> Upsert(const v1::UpsertRequest& request) const;
   absl::StatusOr<v1::GetResponse> Get(const v1::GetRequest& request) const;
   absl::StatusOr<v1::DeleteResponse> Delete(const v1::DeleteRequest& request) const;
+  absl::StatusOr<v1::UpdateMetadataResponse> UpdateMetadata(
+      const v1::UpdateMetadataRequest& request) const;
   absl::StatusOr<v1::CountResponse> Count(const v1::CountRequest& request) const;
   absl::StatusOr<v1::ListResponse> List(const v1::ListRequest& request) const;
 

@@ -5,6 +5,7 @@
 #define IMAGESEARCH_INDEX_COLLECTION_H_
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -135,6 +136,21 @@ struct DeleteResult {
   uint64_t version = 0;  // newest version, also when nothing was deleted
 };
 
+// A merge patch of metadata (RFC 7396: null takes a key away, objects merge, all else replaces).
+struct UpdateOptions {
+  // Judges what an image's metadata would become; its error refuses the batch. Null: all is taken.
+  std::function<absl::Status(const google::protobuf::Struct&)> check;
+  // Asked before each batch of an update by filter; an error ends it. Null: never.
+  std::function<absl::Status()> proceed;
+};
+
+struct UpdateResult {
+  uint64_t matched = 0;
+  uint64_t updated = 0;             // of those: images whose metadata became others
+  std::vector<absl::Status> items;  // by ids: one for each, NOT_FOUND where there is no image
+  uint64_t version = 0;
+};
+
 struct CountResult {
   uint64_t count = 0;
   uint64_t version = 0;
@@ -158,6 +174,22 @@ class Collection {
   virtual absl::StatusOr<DeleteResult> Delete(absl::Span<const std::string> ids) = 0;
   virtual absl::StatusOr<DeleteResult> DeleteByFilter(const std::string& filter) = 0;
 
+  // Patches the metadata of the images that exist; vectors stay. All or none: what `check` refuses,
+  // or a failed write, leaves every image as it was. An image that the patch leaves as it is isn't
+  // written. UNIMPLEMENTED where the backend has no such write.
+  virtual absl::StatusOr<UpdateResult> UpdateMetadata(absl::Span<const std::string> ids,
+                                                      const google::protobuf::Struct& patch,
+                                                      const UpdateOptions& options) {
+    return NotOffered("merge patches of metadata");
+  }
+  // The same for all that match, in batches of which each is all or none; the error of a later one
+  // tells how many images were updated before it. Sent again it goes on where it ended.
+  virtual absl::StatusOr<UpdateResult> UpdateMetadataByFilter(const std::string& filter,
+                                                              const google::protobuf::Struct& patch,
+                                                              const UpdateOptions& options) {
+    return NotOffered("merge patches of metadata");
+  }
+
   virtual absl::StatusOr<SearchResult> Search(const Query& query) = 0;
   // Several searches over one state; the scan of FLAT is shared. Result i belongs to queries[i].
   virtual std::vector<absl::StatusOr<SearchResult>> SearchBatch(
@@ -172,6 +204,12 @@ class Collection {
   // Builds the best index over everything stored so far and waits for it (tests, benchmarks, after
   // a bulk load).
   virtual absl::Status Optimize() = 0;
+
+ protected:
+  // What a backend may leave out.
+  static absl::Status NotOffered(const std::string& what) {
+    return absl::UnimplementedError("this backend offers no " + what);
+  }
 };
 
 }  // namespace imagesearch::index

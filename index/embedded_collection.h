@@ -29,6 +29,13 @@ class EmbeddedCollection : public Collection {
   absl::StatusOr<DeleteResult> Delete(absl::Span<const std::string> ids) override;
   absl::StatusOr<DeleteResult> DeleteByFilter(const std::string& filter) override;
 
+  absl::StatusOr<UpdateResult> UpdateMetadata(absl::Span<const std::string> ids,
+                                              const google::protobuf::Struct& patch,
+                                              const UpdateOptions& options) override;
+  absl::StatusOr<UpdateResult> UpdateMetadataByFilter(const std::string& filter,
+                                                      const google::protobuf::Struct& patch,
+                                                      const UpdateOptions& options) override;
+
   absl::StatusOr<SearchResult> Search(const Query& query) override;
   std::vector<absl::StatusOr<SearchResult>> SearchBatch(absl::Span<const Query> queries) override;
 
@@ -60,6 +67,11 @@ class EmbeddedCollection : public Collection {
                                                         absl::string_view id) const;
   Record MakeRecord(const View& view, absl::string_view id, records::Item item,
                     bool with_vector) const;
+  // One batch: all of `ids` that exist and match (`filter` null: all), or none. Adds to `result`,
+  // but for its items, which it replaces.
+  absl::Status PatchBatch(absl::Span<const std::string> ids, const Filter* filter,
+                          const google::protobuf::Struct& patch, const UpdateOptions& options,
+                          UpdateResult* result);
   absl::StatusOr<DeleteResult> DeleteIds(absl::Span<const std::string> ids, bool only_expired);
 
   const std::shared_ptr<Engine> engine_;

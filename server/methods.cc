@@ -71,6 +71,7 @@ absl::Span<const Method> Methods() {
       IMAGESEARCH_METHOD(kImageSearch, Upsert, Scope::kWrite, &WriteLane),
       IMAGESEARCH_METHOD(kImageSearch, Get, Scope::kRead, &ReadLane),
       IMAGESEARCH_METHOD(kImageSearch, Delete, Scope::kWrite, &WriteLane),
+      IMAGESEARCH_METHOD(kImageSearch, UpdateMetadata, Scope::kWrite, &WriteLane),
       IMAGESEARCH_METHOD(kImageSearch, Count, Scope::kRead, &ReadLane),
       IMAGESEARCH_METHOD(kImageSearch, List, Scope::kRead, &ReadLane),
       IMAGESEARCH_METHOD(kAdmin, CreateCollection, Scope::kAdmin, &WriteLane),

@@ -54,6 +54,7 @@ void AddImageCommands(CLI::App* app, Context* context);
 void AddAdminCommands(CLI::App* app, Context* context);
 void AddIndexCommand(CLI::App* app, Context* context);
 void AddTransferCommands(CLI::App* app, Context* context);
+void AddUpdateCommand(CLI::App* app, Context* context);
 void AddEvaluateCommand(CLI::App* app, Context* context);
 
 }  // namespace imagesearch::client

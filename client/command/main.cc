@@ -69,6 +69,7 @@ int main(int argc, char** argv) {
   AddIndexCommand(&app, &context);
   AddSearchCommands(&app, &context);
   AddImageCommands(&app, &context);
+  AddUpdateCommand(&app, &context);
   AddAdminCommands(&app, &context);
   AddTransferCommands(&app, &context);
   AddEvaluateCommand(&app, &context);

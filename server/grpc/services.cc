@@ -22,7 +22,9 @@ using RawImages = v1::ImageSearch::WithRawCallbackMethod_Upsert<
     v1::ImageSearch::WithRawCallbackMethod_UpsertStream<v1::ImageSearch::WithRawCallbackMethod_Get<
         v1::ImageSearch::WithRawCallbackMethod_Delete<v1::ImageSearch::WithRawCallbackMethod_Count<
             v1::ImageSearch::WithRawCallbackMethod_List<S>>>>>>;
-using RawImageSearch = RawSearch<RawImages<v1::ImageSearch::Service>>;
+template <typename S>
+using RawContent = v1::ImageSearch::WithRawCallbackMethod_UpdateMetadata<S>;
+using RawImageSearch = RawSearch<RawImages<RawContent<v1::ImageSearch::Service>>>;
 
 using RawAdmin = v1::Admin::WithRawCallbackMethod_CreateCollection<
     v1::Admin::WithRawCallbackMethod_GetCollection<v1::Admin::WithRawCallbackMethod_ListCollections<
@@ -49,6 +51,7 @@ class ImageSearchService final : public RawImageSearch {
   IMAGESEARCH_UNARY(Upsert)
   IMAGESEARCH_UNARY(Get)
   IMAGESEARCH_UNARY(Delete)
+  IMAGESEARCH_UNARY(UpdateMetadata)
   IMAGESEARCH_UNARY(Count)
   IMAGESEARCH_UNARY(List)
 

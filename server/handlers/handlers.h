@@ -24,6 +24,9 @@ absl::Status Get(ServerState& state, CallContext& call, v1::GetRequest* request,
                  v1::GetResponse* response);
 absl::Status Delete(ServerState& state, CallContext& call, v1::DeleteRequest* request,
                     v1::DeleteResponse* response);
+absl::Status UpdateMetadata(ServerState& state, CallContext& call,
+                            v1::UpdateMetadataRequest* request,
+                            v1::UpdateMetadataResponse* response);
 absl::Status Count(ServerState& state, CallContext& call, v1::CountRequest* request,
                    v1::CountResponse* response);
 absl::Status List(ServerState& state, CallContext& call, v1::ListRequest* request,
