@@ -132,7 +132,8 @@ def raw(server, method, request):
     return outcome(call, request)
 
 
-METHODS = [f"ImageSearch/{m}" for m in ("Search", "SearchBatch", "Encode", "Upsert", "Get", "Delete", "UpdateMetadata", "Count", "List")] + [
+METHODS = [f"ImageSearch/{m}" for m in ("Search", "SearchBatch", "Encode", "Upsert", "Get", "Delete",
+                                          "UpdateMetadata", "Count", "List")] + [
     f"Admin/{m}" for m in ("CreateCollection", "GetCollection", "ListCollections", "DeleteCollection", "GetServerInfo")]
 
 

@@ -32,7 +32,7 @@ def command(shared, tmp_path):
     made.run("collections", "create", "content")
     made.environment["IMAGESEARCH_COLLECTION"] = "content"
     yield made
-    made.run("collections", "delete", "content", "--yes")
+    made.run("collections", "delete", "content")
 
 
 def store(folder, names):
