@@ -1,12 +1,19 @@
 // `imagesearch evaluate`: measures the model of the server on labelled pictures.
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <atomic>
 #include <iostream>
 #include <memory>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/error.h"
+#include "client/bulk/journal.h"
 #include "client/command/context.h"
 #include "client/command/output.h"
 #include "client/evaluate/dataset.h"
@@ -146,18 +153,67 @@ void Print(const Context& context, const v1::Model& model, const Evaluation& eva
   }
 }
 
+// Waits for SIGINT and SIGTERM on a thread of its own; at one, takes the evaluation's collections
+// away and ends the process with 128 + signal, as shells report it. Made before any other thread,
+// so that none of them gets the signal instead.
+class SignalWatch {
+ public:
+  SignalWatch() {
+    sigemptyset(&signals_);
+    sigaddset(&signals_, SIGINT);
+    sigaddset(&signals_, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
+  }
+  ~SignalWatch() { End(); }
+  SignalWatch(const SignalWatch&) = delete;
+  SignalWatch& operator=(const SignalWatch&) = delete;
+
+  // `evaluation` must live until End().
+  void Begin(Evaluation* evaluation) {
+    thread_ = std::thread([this, evaluation] {
+      constexpr timespec kPoll = {0, 50'000'000};
+      while (!ended_) {
+        const int signal = sigtimedwait(&signals_, nullptr, &kPoll);
+        if (signal <= 0) continue;
+        // A second signal ends it at once.
+        pthread_sigmask(SIG_UNBLOCK, &signals_, nullptr);
+        std::cerr << "imagesearch evaluate: stopped by " << strsignal(signal)
+                  << "; deleting its collections\n";
+        evaluation->Stop();
+        _exit(128 + signal);
+      }
+    });
+  }
+  void End() {
+    ended_ = true;
+    if (thread_.joinable()) thread_.join();
+  }
+
+ private:
+  sigset_t signals_;
+  std::atomic<bool> ended_{false};
+  std::thread thread_;
+};
+
 int RunEvaluate(const Context& context, const EvaluateOptions& options) {
   if (options.set.empty() == options.zero_shot.empty()) {
     std::cerr << "imagesearch evaluate: give a SET or --zero-shot DIR, one of the two\n";
     return kExitUsage;
   }
+  SignalWatch signals;
   auto client = context.Connect();
   if (!client.ok()) return Fail(context, client.status());
   auto info = (*client)->GetServerInfo();
   if (!info.ok()) return Fail(context, info.status());
-  Evaluation evaluation(client->get());
+  Evaluation evaluation(client->get(), Journal::DefaultFolder());
+  signals.Begin(&evaluation);
+  if (evaluation.swept() > 0) {
+    std::cerr << "deleted " << evaluation.swept()
+              << " collections that an evaluation killed earlier had left\n";
+  }
   auto results =
       options.set.empty() ? MeasureFolders(options, &evaluation) : MeasureSet(options, &evaluation);
+  signals.End();
   if (!results.ok()) return Fail(context, results.status());
   Print(context, info->model(), evaluation, *results);
   return evaluation.failures().empty() ? kExitOk : kExitSomeFailed;

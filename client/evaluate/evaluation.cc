@@ -5,7 +5,6 @@
 #include <cmath>
 #include <fstream>
 #include <map>
-#include <random>
 #include <set>
 #include <sstream>
 #include <utility>
@@ -77,36 +76,15 @@ Recall RecallCounter::Result(std::string task, size_t gallery) const {
           .at10 = unit * static_cast<double>(at10_)};
 }
 
-Evaluation::~Evaluation() {
-  for (const std::string& name : collections_) {
-    v1::DeleteCollectionRequest request;
-    request.set_collection(name);
-    // Nothing to do about a failure: the collection's name says what it is.
-    client_->DeleteCollection(request).IgnoreError();
-  }
-}
-
 double Evaluation::texts_per_second() const {
   return text_seconds_ > 0 ? static_cast<double>(texts_encoded_) / text_seconds_ : 0;
-}
-
-absl::StatusOr<std::string> Evaluation::MakeCollection(absl::string_view kind, int dimension) {
-  std::random_device random;
-  v1::CreateCollectionRequest request;
-  request.mutable_collection()->set_name(absl::StrFormat("evaluate-%s-%08x", kind, random()));
-  request.mutable_collection()->mutable_index()->set_kind(v1::Index::FLAT);
-  request.mutable_collection()->set_dimension(dimension);
-  auto response = client_->CreateCollection(request);
-  if (!response.ok()) return response.status();
-  collections_.push_back(request.collection().name());
-  return collections_.back();
 }
 
 absl::Status Evaluation::Store(std::vector<EvalImage> images) {
   auto info = client_->GetServerInfo();
   if (!info.ok()) return info.status();
   const PictureLimits limits = PictureLimits::Of(info->limits());
-  auto collection = MakeCollection("images", 0);
+  auto collection = collections_.Make("images", 0);
   if (!collection.ok()) return collection.status();
   image_collection_ = *collection;
 
@@ -209,7 +187,7 @@ absl::Status Evaluation::LoadImageVectors() {
 
 absl::StatusOr<std::string> Evaluation::StoreVectors(absl::string_view kind,
                                                      const Vectors& vectors) {
-  auto collection = MakeCollection(kind, static_cast<int>(vectors.front().size()));
+  auto collection = collections_.Make(kind, static_cast<int>(vectors.front().size()));
   if (!collection.ok()) return collection.status();
   absl::Status failed;
   UploaderOptions options;

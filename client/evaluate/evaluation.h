@@ -14,6 +14,7 @@
 #include "absl/strings/string_view.h"
 #include "client/client.h"
 #include "client/evaluate/dataset.h"
+#include "client/evaluate/temporary_collections.h"
 
 namespace imagesearch::client {
 
@@ -36,12 +37,13 @@ class RecallCounter {
   size_t queries_ = 0, at1_ = 0, at5_ = 0, at10_ = 0;
 };
 
-// Works in temporary collections of its own, which it deletes at its end. Not thread-safe.
+// Works in temporary collections of its own, which it deletes at its end. Not thread-safe, but for
+// Stop().
 class Evaluation {
  public:
-  // `client` must outlive it.
-  explicit Evaluation(const Client* client) : client_(client) {}
-  ~Evaluation();
+  // `client` must outlive it. `record_folder` as for TemporaryCollections.
+  explicit Evaluation(const Client* client, const std::string& record_folder = "")
+      : client_(client), collections_(client, record_folder) {}
   Evaluation(const Evaluation&) = delete;
   Evaluation& operator=(const Evaluation&) = delete;
 
@@ -63,6 +65,11 @@ class Evaluation {
   absl::StatusOr<Recall> ZeroShot(const std::vector<std::string>& classes,
                                   const std::vector<std::string>& templates);
 
+  // Deletes the collections now; what is under way then fails.
+  void Stop() { collections_.DeleteAll(); }
+  // Collections of earlier evaluations, killed before their end, that were deleted at the start.
+  int swept() const { return collections_.swept(); }
+
   struct Failure {
     std::string name;
     absl::Status status;
@@ -75,7 +82,6 @@ class Evaluation {
  private:
   using Vectors = std::vector<std::vector<float>>;
 
-  absl::StatusOr<std::string> MakeCollection(absl::string_view kind, int dimension);
   // Each text is sent once, however often it is asked for.
   absl::StatusOr<Vectors> EncodeTexts(const std::vector<std::string>& texts);
   // Fills image_vectors_; empty where a picture failed.
@@ -87,7 +93,7 @@ class Evaluation {
                                                            const Vectors& queries, int limit);
 
   const Client* const client_;
-  std::vector<std::string> collections_;  // to delete
+  TemporaryCollections collections_;
   std::string image_collection_;
   std::vector<EvalImage> images_;  // the whole set; the place in it is the id
   std::vector<bool> stored_;       // by place

@@ -1,7 +1,10 @@
 // The `imagesearch` command as people and scripts run it: arguments, output, exit codes.
+#include <signal.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -207,6 +210,55 @@ TEST_F(CommandTest, EvaluateMeasuresASetAndLeavesNothingBehind) {
   EXPECT_EQ(report["results"][0]["task"], "text -> image");
   EXPECT_EQ(report["results"][0]["at1"], 100.0);
   EXPECT_EQ(report["results"][1]["at1"], 100.0);
+  EXPECT_THAT(server_.Collections(), testing::ElementsAre("default"));
+}
+
+class StoppedEvaluationTest : public CommandTest {
+ protected:
+  // Starts an evaluation that waits for an ack that never comes.
+  pid_t StartStuckEvaluation() {
+    server_.faults().swallow_uploads = true;
+    pictures_.Write("c.png", "cat 1");
+    const std::string set =
+        pictures_.Write("set.jsonl", "{\"image\": \"c.png\", \"captions\": [\"cat\"]}\n");
+    const pid_t child = fork();
+    if (child == 0) {
+      setenv("XDG_STATE_HOME", state_.path().c_str(), 1);
+      execl(IMAGESEARCH_COMMAND, IMAGESEARCH_COMMAND, "--server", server_.address().c_str(),
+            "evaluate", set.c_str(), nullptr);
+      _exit(127);
+    }
+    for (int i = 0; i < 600 && server_.Collections().size() < 2; ++i) usleep(50'000);
+    return child;
+  }
+  static int Await(pid_t child) {
+    int how = 0;
+    return waitpid(child, &how, 0) == child ? how : -1;
+  }
+};
+
+TEST_F(StoppedEvaluationTest, ASignalTakesItsCollectionsAway) {
+  for (const int signal : {SIGTERM, SIGINT}) {
+    const pid_t child = StartStuckEvaluation();
+    ASSERT_EQ(server_.Collections().size(), 2u);
+    kill(child, signal);
+    const int how = Await(child);
+    EXPECT_TRUE(WIFEXITED(how));
+    EXPECT_EQ(WEXITSTATUS(how), 128 + signal);
+    EXPECT_THAT(server_.Collections(), testing::ElementsAre("default"));
+  }
+}
+
+TEST_F(StoppedEvaluationTest, WhatAKilledOneLeftGoesWhenTheNextStarts) {
+  const pid_t child = StartStuckEvaluation();
+  ASSERT_EQ(server_.Collections().size(), 2u);
+  kill(child, SIGKILL);
+  Await(child);
+  ASSERT_EQ(server_.Collections().size(), 2u);
+  server_.faults().swallow_uploads = false;
+  const Ended next = Run("evaluate " + (pictures_ / "set.jsonl"));
+  EXPECT_EQ(next.exit_code, 0);
+  EXPECT_THAT(next.err, HasSubstr("deleted 1 collections"));
   EXPECT_THAT(server_.Collections(), testing::ElementsAre("default"));
 }
 

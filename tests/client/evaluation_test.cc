@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "client/evaluate/dataset.h"
+#include "client/evaluate/temporary_collections.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/client/fake_server.h"
@@ -202,6 +203,38 @@ TEST(DatasetTest, ABrokenLineIsNamed) {
   const absl::Status status = ReadLinesSet(folder / "set.jsonl", "").status();
   EXPECT_EQ(ReasonOf(status), "BAD_EVALUATION_SET");
   EXPECT_THAT(std::string(status.message()), testing::HasSubstr("line 2"));
+}
+
+class TemporaryCollectionsTest : public EvaluationTest {};
+
+TEST_F(TemporaryCollectionsTest, TheCollectionsOfARunningEvaluationAreNotSwept) {
+  TemporaryCollections first(client_.get(), folder_ / "state");
+  const auto name = first.Make("images", 0);
+  ASSERT_TRUE(name.ok()) << name.status();
+  TemporaryCollections second(client_.get(), folder_ / "state");
+  EXPECT_EQ(second.swept(), 0);
+  EXPECT_THAT(server_.Collections(), ElementsAre("default", *name));
+}
+
+TEST_F(TemporaryCollectionsTest, OnlyCollectionsOfThisServerAndOfEvaluationsAreSwept) {
+  for (const char* name : {"evaluate-images-1", "mine"}) {
+    v1::CreateCollectionRequest request;
+    request.mutable_collection()->set_name(name);
+    ASSERT_TRUE(client_->CreateCollection(request).ok());
+  }
+  folder_.Write("state/1-a.evaluation", "another-instance\nevaluate-images-1\n");
+  EXPECT_EQ(TemporaryCollections(client_.get(), folder_ / "state").swept(), 0);
+  folder_.Write("state/1-b.evaluation", "fake-instance\nmine\nevaluate-images-1\n");
+  EXPECT_EQ(TemporaryCollections(client_.get(), folder_ / "state").swept(), 1);
+  EXPECT_THAT(server_.Collections(), ElementsAre("default", "mine"));
+}
+
+TEST_F(TemporaryCollectionsTest, NoneIsMadeOnceTheyAreDeleted) {
+  TemporaryCollections collections(client_.get(), "");
+  ASSERT_TRUE(collections.Make("images", 0).ok());
+  collections.DeleteAll();
+  EXPECT_TRUE(absl::IsCancelled(collections.Make("texts", 4).status()));
+  EXPECT_THAT(server_.Collections(), ElementsAre("default"));
 }
 
 }  // namespace
