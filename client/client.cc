@@ -132,6 +132,24 @@ absl::StatusOr<v1::DeleteCollectionResponse> Client::DeleteCollection(
   return Call(*admin_, &v1::Admin::Stub::DeleteCollection, request);
 }
 
+absl::StatusOr<v1::UpdateCollectionResponse> Client::UpdateCollection(
+    const v1::UpdateCollectionRequest& request) const {
+  return Call(*admin_, &v1::Admin::Stub::UpdateCollection, request);
+}
+
+absl::StatusOr<v1::SetAliasResponse> Client::SetAlias(const v1::SetAliasRequest& request) const {
+  return Call(*admin_, &v1::Admin::Stub::SetAlias, request);
+}
+
+absl::StatusOr<v1::DeleteAliasResponse> Client::DeleteAlias(
+    const v1::DeleteAliasRequest& request) const {
+  return Call(*admin_, &v1::Admin::Stub::DeleteAlias, request);
+}
+
+absl::StatusOr<v1::ListAliasesResponse> Client::ListAliases() const {
+  return Call(*admin_, &v1::Admin::Stub::ListAliases, v1::ListAliasesRequest());
+}
+
 absl::StatusOr<v1::GetServerInfoResponse> Client::GetServerInfo() const {
   return Call(*admin_, &v1::Admin::Stub::GetServerInfo, v1::GetServerInfoRequest());
 }

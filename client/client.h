@@ -76,6 +76,11 @@ class Client {
       const v1::ListCollectionsRequest& request) const;
   absl::StatusOr<v1::DeleteCollectionResponse> DeleteCollection(
       const v1::DeleteCollectionRequest& request) const;
+  absl::StatusOr<v1::UpdateCollectionResponse> UpdateCollection(
+      const v1::UpdateCollectionRequest& request) const;
+  absl::StatusOr<v1::SetAliasResponse> SetAlias(const v1::SetAliasRequest& request) const;
+  absl::StatusOr<v1::DeleteAliasResponse> DeleteAlias(const v1::DeleteAliasRequest& request) const;
+  absl::StatusOr<v1::ListAliasesResponse> ListAliases() const;
   absl::StatusOr<v1::GetServerInfoResponse> GetServerInfo() const;
 
   // grpc.health.v1: true when `service` ("ready", "live" or "" for the server as a whole) is

@@ -31,18 +31,33 @@ struct IndexOptions {
   float target_recall = 0;
 };
 
+// What a collection may hold; 0: no limit.
+struct Quota {
+  uint64_t max_images = 0;
+  // Of ids, vectors, metadata and kept originals, before compression.
+  uint64_t max_bytes = 0;
+};
+
 struct CollectionOptions {
   std::string name;
   IndexOptions index;
   int dimension = 0;              // 1 to Limits::max_dimension
   std::string model_id;           // empty: a collection of ready vectors
   std::string model_fingerprint;  // empty likewise
+  Quota quota;
+};
+
+// Settings to change; what is absent stays.
+struct CollectionUpdate {
+  std::optional<Quota> quota;
+  std::optional<float> target_recall;  // 0: the default; from the next index build on
 };
 
 struct CollectionInfo {
   CollectionOptions options;
   uint64_t image_count = 0;
   uint64_t disk_bytes = 0;
+  uint64_t stored_bytes = 0;  // what counts against Quota::max_bytes
   uint64_t memory_bytes = 0;
   IndexKind serving_kind = IndexKind::kFlat;
   uint64_t version = 0;    // newest version that touched it
@@ -164,7 +179,8 @@ class Collection {
  public:
   virtual ~Collection() = default;
 
-  virtual const CollectionOptions& options() const = 0;
+  // As they are now: name and settings may change, model and dimension never do.
+  virtual CollectionOptions options() const = 0;
   virtual CollectionInfo Info() const = 0;
 
   // An id given twice in one batch: the last one wins, both report its result. Bad items fail

@@ -8,12 +8,21 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "base/error.h"
 #include "index/collection.h"
 
 namespace imagesearch::index {
 
-// Thread-safe. Errors of an unknown name: NOT_FOUND with reason NO_SUCH_COLLECTION.
+struct Alias {
+  std::string name;
+  std::string collection;
+};
+
+// Thread-safe. Where a collection is named its alias may stand. Errors of an unknown name:
+// NOT_FOUND with reason NO_SUCH_COLLECTION.
 class Database {
  public:
   virtual ~Database() = default;
@@ -23,6 +32,26 @@ class Database {
   virtual absl::StatusOr<std::shared_ptr<Collection>> GetCollection(const std::string& name) = 0;
   virtual std::vector<std::shared_ptr<Collection>> ListCollections() = 0;  // by name
   virtual absl::StatusOr<uint64_t> DeleteCollection(const std::string& name) = 0;
+
+  // Errors as those of CreateCollection. Returns the version of the change.
+  virtual absl::StatusOr<uint64_t> UpdateCollection(const std::string& name,
+                                                    const CollectionUpdate& update) {
+    return Unsupported("changing a collection");
+  }
+
+  // Makes `alias` stand for a collection, or switches it over: calls that start afterwards see the
+  // new one, and none sees half of each. INVALID_ARGUMENT BAD_NAME, ALREADY_EXISTS when a
+  // collection has that name. A collection with aliases can't be deleted (FAILED_PRECONDITION
+  // HAS_ALIAS).
+  virtual absl::StatusOr<uint64_t> SetAlias(const std::string& alias,
+                                            const std::string& collection) {
+    return Unsupported("aliases");
+  }
+  // NOT_FOUND NO_SUCH_ALIAS.
+  virtual absl::StatusOr<uint64_t> DeleteAlias(const std::string& alias) {
+    return Unsupported("aliases");
+  }
+  virtual std::vector<Alias> ListAliases() { return {}; }  // by name
 
   // Newest version; at least 1, strictly increasing over the life of the data folder.
   virtual uint64_t version() const = 0;
@@ -38,6 +67,12 @@ class Database {
   // Stops background work, saves snapshots if `deadline` leaves time, syncs and closes. Call once,
   // at the end.
   virtual absl::Status Close(absl::Time snapshot_deadline) = 0;
+
+ protected:
+  static absl::Status Unsupported(absl::string_view what) {
+    return Error(absl::StatusCode::kUnimplemented, "UNSUPPORTED",
+                 absl::StrCat("this database does not support ", what));
+  }
 };
 
 }  // namespace imagesearch::index

@@ -60,6 +60,7 @@ CollectionInfo EmbeddedCollection::Info() const {
   info.recall_image = state_->probe.Recall(QueryKind::kImage);
   info.memory_bytes = state_->memory_bytes();
   info.disk_bytes = engine_->store->CollectionBytes(state_->id);
+  info.stored_bytes = static_cast<uint64_t>(std::max<int64_t>(state_->stored_bytes.load(), 0));
   uint32_t largest = 0;
   for (const SegmentPart& part : view->segments) {
     info.disk_bytes += part.segment->row_file().file_bytes();
@@ -79,7 +80,7 @@ absl::StatusOr<EmbeddedCollection::PreparedQuery> EmbeddedCollection::Prepare(
   PreparedQuery prepared;
   prepared.query = &query;
   prepared.vector = query.vector;
-  absl::Status status = MakeUnitVector(options().dimension, &prepared.vector);
+  absl::Status status = MakeUnitVector(state_->options.dimension, &prepared.vector);
   if (!status.ok()) return status;
   auto filter = Filter::Parse(query.filter, engine_->options.limits);
   if (!filter.ok()) return filter.status();
@@ -131,7 +132,7 @@ std::vector<absl::StatusOr<SearchResult>> EmbeddedCollection::SearchBatch(
     spec.allowed = reading.allowed[i].get();
     specs.push_back(spec);
   }
-  const auto candidates = SearchView(*reading.view, options().dimension, specs);
+  const auto candidates = SearchView(*reading.view, state_->options.dimension, specs);
   for (size_t i = 0; i < prepared.size(); ++i) {
     results[owners[i]] =
         Finish(prepared[i], *reading.view, AnswerVersion(before, *reading.view), candidates[i]);
@@ -151,7 +152,7 @@ absl::StatusOr<SearchResult> EmbeddedCollection::Finish(
     hit.id = std::string(candidate.id);
     hit.score = candidate.score;
     if (query.query->with_vector) {
-      hit.vector.assign(candidate.vector, candidate.vector + options().dimension);
+      hit.vector.assign(candidate.vector, candidate.vector + state_->options.dimension);
     }
     if (query.query->with_metadata) {
       auto item = ReadItem(view, candidate.id);
@@ -192,7 +193,7 @@ Record EmbeddedCollection::MakeRecord(const View& view, absl::string_view id, re
   record.metadata = std::move(*item.mutable_metadata());
   if (with_vector) {
     if (std::optional<RowRef> row = view.Find(item.slot())) {
-      record.vector.assign(row->vector, row->vector + options().dimension);
+      record.vector.assign(row->vector, row->vector + state_->options.dimension);
     }
   }
   return record;
@@ -291,9 +292,9 @@ void EmbeddedCollection::ProbeRecall() {
     spec.vector = vector.data();
     spec.kind = kind;
     spec.k = RecallProbe::kTop;
-    const auto answer = SearchView(*view, options().dimension, {spec})[0];
+    const auto answer = SearchView(*view, state_->options.dimension, {spec})[0];
     spec.exact = true;
-    const auto exact = SearchView(*view, options().dimension, {spec})[0];
+    const auto exact = SearchView(*view, state_->options.dimension, {spec})[0];
     if (exact.empty()) continue;
     // By score, so that one of several equal images is as good as another.
     const auto found = std::count_if(answer.begin(), answer.end(), [&](const Candidate& hit) {

@@ -21,7 +21,7 @@ class EmbeddedCollection : public Collection {
   EmbeddedCollection(std::shared_ptr<Engine> engine, std::shared_ptr<CollectionState> state)
       : engine_(std::move(engine)), state_(std::move(state)), merger_(engine_.get(), state_) {}
 
-  const CollectionOptions& options() const override { return state_->options; }
+  CollectionOptions options() const override { return state_->current(); }
   CollectionInfo Info() const override;
 
   absl::StatusOr<UpsertResult> Upsert(std::vector<UpsertItem> items,

@@ -12,62 +12,24 @@
 #include <thread>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/mutex.h"
+#include "index/catalog.h"
 #include "index/embedded_collection.h"
 #include "index/store/engine.h"
-#include "index/store/keys.h"
 #include "index/store/recovery.h"
 #include "index/store/snapshot.h"
 
 namespace imagesearch::index {
 namespace {
 
-constexpr size_t kMaxNameBytes = 64;
 constexpr int kMergeNiceness = 10;
 constexpr std::chrono::seconds kIdleAfter(3);
 constexpr std::chrono::seconds kMergeRetry(5);
 constexpr uint64_t kTrimRounds = 30;
 // Always kept, for readers that are a little behind.
 constexpr uint64_t kKeptChanges = 10'000;
-
-absl::Status CheckRange(absl::string_view field, double value, double low, double high) {
-  if (value == 0 || (value >= low && value <= high)) return absl::OkStatus();
-  return InvalidArgument("BAD_INDEX", absl::StrCat(field, " is ", value, "; ", low, " to ", high,
-                                                   " are allowed, and 0 for the default"));
-}
-
-absl::Status CheckCollection(const CollectionOptions& options, const Limits& limits) {
-  const std::string& name = options.name;
-  auto allowed = [](char c) {
-    return absl::ascii_islower(c) || absl::ascii_isdigit(c) || c == '_' || c == '-';
-  };
-  if (name.empty() || name.size() > kMaxNameBytes ||
-      !std::all_of(name.begin(), name.end(), allowed) || name[0] == '_' || name[0] == '-') {
-    return InvalidArgument(
-        "BAD_NAME", absl::StrCat("a collection's name has 1 to ", kMaxNameBytes,
-                                 " of a-z, 0-9, _ and -, and starts with a letter or digit"));
-  }
-  if (options.dimension < 1 || options.dimension > static_cast<int>(limits.max_dimension)) {
-    return InvalidArgument("BAD_DIMENSION",
-                           absl::StrCat("the dimension is ", options.dimension, "; 1 to ",
-                                        limits.max_dimension, " are allowed"));
-  }
-  const IndexOptions& index = options.index;
-  for (absl::Status status :
-       {CheckRange("hnsw_m", index.hnsw_m, 4, 64),
-        CheckRange("hnsw_ef_construction", index.hnsw_ef_construction, 8, 2000),
-        CheckRange("hnsw_ef_search", index.hnsw_ef_search, 1, 10'000),
-        CheckRange("ivf_nlist", index.ivf_nlist, 1, 65'536),
-        CheckRange("ivf_nprobe", index.ivf_nprobe, 1,
-                   index.ivf_nlist > 0 ? index.ivf_nlist : 65'536),
-        CheckRange("target_recall", index.target_recall, 1e-6, 1)}) {
-    if (!status.ok()) return status;
-  }
-  return absl::OkStatus();
-}
 
 absl::Status NoSuchCollection(const std::string& name) {
   return Error(absl::StatusCode::kNotFound, "NO_SUCH_COLLECTION",
@@ -89,15 +51,31 @@ uint64_t DefaultReserve(std::string path) {
 class EmbeddedDatabase : public Database {
  public:
   explicit EmbeddedDatabase(EmbeddedOptions options)
-      : engine_(std::make_shared<Engine>(std::move(options))) {}
+      : engine_(std::make_shared<Engine>(std::move(options))), catalog_(engine_) {}
   ~EmbeddedDatabase() override { Close(absl::InfinitePast()).IgnoreError(); }
 
   absl::Status Open();
 
-  absl::StatusOr<uint64_t> CreateCollection(const CollectionOptions& options) override;
+  absl::StatusOr<uint64_t> CreateCollection(const CollectionOptions& options) override {
+    return catalog_.Create(options);
+  }
   absl::StatusOr<std::shared_ptr<Collection>> GetCollection(const std::string& name) override;
   std::vector<std::shared_ptr<Collection>> ListCollections() override;
-  absl::StatusOr<uint64_t> DeleteCollection(const std::string& name) override;
+  absl::StatusOr<uint64_t> DeleteCollection(const std::string& name) override {
+    return catalog_.Delete(name);
+  }
+  absl::StatusOr<uint64_t> UpdateCollection(const std::string& name,
+                                            const CollectionUpdate& update) override {
+    return catalog_.Update(name, update);
+  }
+  absl::StatusOr<uint64_t> SetAlias(const std::string& alias,
+                                    const std::string& collection) override {
+    return catalog_.SetAlias(alias, collection);
+  }
+  absl::StatusOr<uint64_t> DeleteAlias(const std::string& alias) override {
+    return catalog_.DeleteAlias(alias);
+  }
+  std::vector<Alias> ListAliases() override { return catalog_.Aliases(); }
 
   uint64_t version() const override { return engine_->commit.version(); }
   absl::Status WaitForVersion(uint64_t version, absl::Time deadline) override {
@@ -108,8 +86,7 @@ class EmbeddedDatabase : public Database {
   absl::Status Close(absl::Time snapshot_deadline) override;
 
  private:
-  std::shared_ptr<EmbeddedCollection> Find(const std::string& name) const;
-  std::vector<std::shared_ptr<EmbeddedCollection>> Collections() const;
+  std::vector<std::shared_ptr<EmbeddedCollection>> Collections() const { return catalog_.All(); }
   // True: it is time to stop.
   bool Pause(std::chrono::milliseconds pause);
   // Opens the store and loads every collection; those that exist already are filled again.
@@ -124,13 +101,12 @@ class EmbeddedDatabase : public Database {
   }
 
   const std::shared_ptr<Engine> engine_;
+  Catalog catalog_;
   std::string instance_id_;  // constant after Open
 
   mutable Mutex mutex_;
   CondVar stop_changed_;
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
-  std::map<std::string, std::shared_ptr<EmbeddedCollection>> collections_ ABSL_GUARDED_BY(mutex_);
-  std::vector<uint32_t> retired_ ABSL_GUARDED_BY(mutex_);  // deleted, with files left to remove
   std::atomic<bool> reopening_{false};
   uint64_t trimmed_below_ = 0;  // the sweeper's
   std::thread sweeper_;
@@ -162,28 +138,9 @@ absl::Status EmbeddedDatabase::Load() {
   auto store = RocksStore::Open(store_options);
   if (!store.ok()) return store.status();
   engine_->store = *std::move(store);
-  auto records = ReadCollectionRecords(*engine_->store);
-  if (!records.ok()) return records.status();
-  std::map<uint32_t, std::shared_ptr<EmbeddedCollection>> known;
-  for (auto& collection : Collections()) known[collection->state()->id] = collection;
-  std::map<std::string, std::shared_ptr<EmbeddedCollection>> loaded;
-  for (const records::CollectionRecord& record : *records) {
-    Progress(absl::StrCat("loading collection '", record.name(), "'"));
-    std::shared_ptr<EmbeddedCollection>& collection = known[record.id()];
-    if (collection == nullptr) {
-      collection = std::make_shared<EmbeddedCollection>(
-          engine_, std::make_shared<CollectionState>(record.id(), OptionsOf(record)));
-    }
-    absl::Status status = LoadCollection(engine_.get(), collection->state().get());
-    if (!status.ok()) return status;
-    loaded[record.name()] = std::move(collection);
-    known.erase(record.id());
-  }
-  // Deleted by a write that failed, as it seemed, and reached the log after all.
-  for (const auto& [id, collection] : known) collection->state()->Retire();
+  absl::Status status = catalog_.Load();
+  if (!status.ok()) return status;
   engine_->commit.Open(engine_->store.get());
-  MutexLock lock(&mutex_);
-  collections_ = std::move(loaded);
   return absl::OkStatus();
 }
 
@@ -193,7 +150,7 @@ void EmbeddedDatabase::Reopen() {
   engine_->cancelled->store(true);  // a merge can take minutes
   engine_->gate.Pause();
   engine_->cancelled->store(false);
-  for (const auto& collection : Collections()) collection->state()->Clear();
+  catalog_.Unload();
   if (engine_->store != nullptr) {
     engine_->store->Close().IgnoreError();  // what it could not write is in the log, or was refused
     engine_->store = nullptr;
@@ -201,7 +158,7 @@ void EmbeddedDatabase::Reopen() {
   absl::Status status = Load();
   if (!status.ok()) {
     Progress(absl::StrCat("the store could not be opened anew: ", status.ToString()));
-    for (const auto& collection : Collections()) collection->state()->Clear();
+    catalog_.Unload();
     engine_->store = nullptr;
     return;  // the next sweep tries again
   }
@@ -209,104 +166,15 @@ void EmbeddedDatabase::Reopen() {
   engine_->gate.Open();
 }
 
-std::shared_ptr<EmbeddedCollection> EmbeddedDatabase::Find(const std::string& name) const {
-  MutexLock lock(&mutex_);
-  auto found = collections_.find(name);
-  return found == collections_.end() ? nullptr : found->second;
-}
-
-absl::StatusOr<uint64_t> EmbeddedDatabase::CreateCollection(const CollectionOptions& options) {
-  absl::Status valid = CheckCollection(options, engine_->options.limits);
-  if (!valid.ok()) return valid;
-  Gate::Pass pass(&engine_->gate);
-  if (!pass.status().ok()) return pass.status();
-  uint64_t version = 0;
-  auto stage = [&](WriteGroup* group) -> absl::Status {
-    if (Find(options.name) != nullptr) {
-      return Error(absl::StatusCode::kAlreadyExists, "ALREADY_EXISTS",
-                   absl::StrCat("collection '", options.name, "' exists"));
-    }
-    std::string value;
-    absl::Status read = engine_->store->Get(Family::kDefault, kNextCollectionKey, nullptr, &value);
-    if (!read.ok() && !absl::IsNotFound(read)) return read;
-    const uint32_t id = read.ok() ? ReadBigEndian<uint32_t>(value) : 1;
-    records::Change change;
-    change.set_kind(records::Change::CREATE_COLLECTION);
-    change.set_collection(id);
-    auto fill = [&](rocksdb::WriteBatch* batch, uint64_t at) {
-      rocksdb::ColumnFamilyHandle* meta = engine_->store->handle(Family::kDefault);
-      records::CollectionRecord record = RecordOf(id, options);
-      record.set_created_version(at);
-      batch->Put(meta, TaggedKey(kCollectionTag, id), record.SerializeAsString());
-      records::CollectionCounters counters;
-      counters.set_version(at);
-      batch->Put(meta, TaggedKey(kCountersTag, id), counters.SerializeAsString());
-      batch->Put(meta, kNextCollectionKey, CollectionPrefix(id + 1));
-    };
-    auto state = std::make_shared<CollectionState>(id, options);
-    version = group->next_version();
-    group->StageRecord(change, fill, [this, state, at = version] {
-      state->FinishLoad(at, engine_->store->Snapshot());
-      MutexLock lock(&mutex_);
-      collections_[state->options.name] = std::make_shared<EmbeddedCollection>(engine_, state);
-    });
-    return absl::OkStatus();
-  };
-  absl::Status status = engine_->commit.Run(stage, /*exclusive=*/true);
-  if (!status.ok()) return status;
-  return version;
-}
-
-absl::StatusOr<uint64_t> EmbeddedDatabase::DeleteCollection(const std::string& name) {
-  Gate::Pass pass(&engine_->gate);
-  if (!pass.status().ok()) return pass.status();
-  uint64_t version = 0;
-  auto stage = [&](WriteGroup* group) -> absl::Status {
-    const std::shared_ptr<EmbeddedCollection> collection = Find(name);
-    if (collection == nullptr) return NoSuchCollection(name);
-    const uint32_t id = collection->state()->id;
-    records::Change change;
-    change.set_kind(records::Change::DELETE_COLLECTION);
-    change.set_collection(id);
-    auto fill = [&](rocksdb::WriteBatch* batch, uint64_t) {
-      rocksdb::ColumnFamilyHandle* meta = engine_->store->handle(Family::kDefault);
-      batch->Delete(meta, TaggedKey(kCollectionTag, id));
-      batch->Delete(meta, TaggedKey(kCountersTag, id));
-      for (Family family :
-           {Family::kItems, Family::kVectors, Family::kOriginals, Family::kFields}) {
-        batch->DeleteRange(engine_->store->handle(family), CollectionPrefix(id),
-                           CollectionPrefix(id + 1));
-      }
-    };
-    version = group->StageRecord(change, fill, [this, collection, name] {
-      collection->state()->Retire();
-      MutexLock lock(&mutex_);
-      collections_.erase(name);
-      retired_.push_back(collection->state()->id);
-    });
-    return absl::OkStatus();
-  };
-  absl::Status status = engine_->commit.Run(stage, /*exclusive=*/true);
-  if (!status.ok()) return status;
-  return version;
-}
-
 absl::StatusOr<std::shared_ptr<Collection>> EmbeddedDatabase::GetCollection(
     const std::string& name) {
-  std::shared_ptr<EmbeddedCollection> collection = Find(name);
+  std::shared_ptr<EmbeddedCollection> collection = catalog_.Find(name);
   if (collection == nullptr) return NoSuchCollection(name);
   return std::shared_ptr<Collection>(std::move(collection));
 }
 
-std::vector<std::shared_ptr<EmbeddedCollection>> EmbeddedDatabase::Collections() const {
-  MutexLock lock(&mutex_);
-  std::vector<std::shared_ptr<EmbeddedCollection>> all;
-  for (const auto& [name, collection] : collections_) all.push_back(collection);
-  return all;
-}
-
 std::vector<std::shared_ptr<Collection>> EmbeddedDatabase::ListCollections() {
-  const auto all = Collections();
+  const auto all = catalog_.All();
   return {all.begin(), all.end()};
 }
 
@@ -373,12 +241,7 @@ void EmbeddedDatabase::Merge() {
       absl::ToChronoMilliseconds(std::min(engine_->options.snapshot_interval, absl::Hours(1))));
   std::map<uint32_t, Watched> watched;
   while (!Pause(std::chrono::milliseconds(200))) {
-    std::vector<uint32_t> retired;
-    {
-      MutexLock lock(&mutex_);
-      retired.swap(retired_);
-    }
-    for (uint32_t id : retired) {
+    for (uint32_t id : catalog_.TakeRetired()) {
       Gate::Pass pass(&engine_->gate);
       if (pass.status().ok()) RemoveIndexFolder(*engine_, id);
     }
@@ -416,13 +279,9 @@ absl::Status EmbeddedDatabase::Close(absl::Time snapshot_deadline) {
   if (sweeper_.joinable()) sweeper_.join();
   if (merger_.joinable()) merger_.join();
   if (!engine_->gate.Close() || engine_->store == nullptr) return absl::OkStatus();
-  {
-    // Views hold RocksDB snapshots, which must go before the store does. Deleted collections that
-    // somebody still points to let go of theirs when they were deleted.
-    MutexLock lock(&mutex_);
-    for (const auto& [name, collection] : collections_) collection->state()->Clear();
-    collections_.clear();
-  }
+  // Views hold RocksDB snapshots, which must go before the store does. Deleted collections that
+  // somebody still points to let go of theirs when they were deleted.
+  catalog_.Unload();
   return engine_->store->Close();
 }
 

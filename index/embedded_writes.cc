@@ -33,6 +33,45 @@ struct StagedItem {
   UpsertItemResult result;
 };
 
+// How much room the quota leaves, as an op goes on.
+class Room {
+ public:
+  Room(const CollectionOptions& options, const CollectionState& state,
+       const WriteGroup::Growth& pending)
+      : options_(options),
+        images_(static_cast<int64_t>(state.view()->live) + pending.images),
+        bytes_(state.stored_bytes.load() + pending.bytes) {}
+
+  // Takes the room for one item, or RESOURCE_EXHAUSTED QUOTA. What makes a collection no larger is
+  // never refused.
+  absl::Status Take(int64_t images, int64_t bytes) {
+    const Quota& quota = options_.quota;
+    if (quota.max_images > 0 && images > 0 &&
+        images_ + images > static_cast<int64_t>(quota.max_images)) {
+      return Refusal(absl::StrCat(images_, " images and may hold ", quota.max_images));
+    }
+    if (quota.max_bytes > 0 && bytes > 0 &&
+        bytes_ + bytes > static_cast<int64_t>(quota.max_bytes)) {
+      return Refusal(absl::StrCat(bytes_, " bytes and may hold ", quota.max_bytes,
+                                  "; this image takes ", bytes, " more"));
+    }
+    images_ += images;
+    bytes_ += bytes;
+    return absl::OkStatus();
+  }
+
+ private:
+  absl::Status Refusal(absl::string_view what) const {
+    return Error(absl::StatusCode::kResourceExhausted, "QUOTA",
+                 absl::StrCat("collection '", options_.name, "' holds ", what,
+                              ". Delete images, or raise its quota"));
+  }
+
+  const CollectionOptions& options_;
+  int64_t images_;
+  int64_t bytes_;
+};
+
 // Whether the item may be written over `old`, which is null where there is no live image.
 absl::Status Decide(const StagedItem& item, const records::Item* old, bool create_only) {
   if (old != nullptr && create_only) {
@@ -78,7 +117,7 @@ absl::StatusOr<UpsertResult> EmbeddedCollection::Upsert(std::vector<UpsertItem> 
     next.result.status = CheckId(next.id, engine_->options.limits.max_id_bytes);
     if (next.result.status.ok() && next.has_vector) {
       next.vector = *std::move(items[i].vector);
-      next.result.status = MakeUnitVector(options().dimension, &next.vector);
+      next.result.status = MakeUnitVector(state_->options.dimension, &next.vector);
     }
     next.item.set_expire_unix_micros(ExpireMicros(items[i].expire_time));
     next.item.set_content_hash(std::move(items[i].content_hash));
@@ -91,6 +130,10 @@ absl::StatusOr<UpsertResult> EmbeddedCollection::Upsert(std::vector<UpsertItem> 
     absl::Status alive = CheckAlive();
     if (!alive.ok()) return alive;
     const int64_t now = engine_->NowMicros();
+    state_->HideExpired(now);
+    const CollectionOptions current = options();
+    Room room(current, *state_, group->Pending(*state_));
+    int64_t created = 0;
     // Everything that can fail comes before the first Put.
     std::vector<std::optional<records::Item>> stored(staged.size());
     for (size_t i = 0; i < staged.size(); ++i) {
@@ -102,6 +145,18 @@ absl::StatusOr<UpsertResult> EmbeddedCollection::Upsert(std::vector<UpsertItem> 
                                       stored[i]->expire_unix_micros() > now);
       staged[i].result.created = !live;
       staged[i].result.status = Decide(staged[i], live ? &*stored[i] : nullptr, upsert.create_only);
+      if (!staged[i].result.status.ok()) continue;
+      StagedItem& next = staged[i];
+      if (!next.has_vector) {
+        next.item.set_content_hash(stored[i]->content_hash());
+        if (!next.has_metadata) *next.item.mutable_metadata() = stored[i]->metadata();
+      }
+      int64_t bytes = static_cast<int64_t>(StoredBytes(next.id, next.item, current.dimension));
+      if (stored[i]) {
+        bytes -= static_cast<int64_t>(StoredBytes(next.id, *stored[i], current.dimension));
+      }
+      next.result.status = room.Take(live ? 0 : 1, bytes);
+      created += next.result.status.ok() && !live;
     }
     absl::Status begun = group->Begin(state_, staged.size());
     if (!begun.ok()) return begun;
@@ -112,10 +167,9 @@ absl::StatusOr<UpsertResult> EmbeddedCollection::Upsert(std::vector<UpsertItem> 
         group->Put(next.id, stored[i], std::move(next.item), std::move(next.vector));
         continue;
       }
-      next.item.set_content_hash(stored[i]->content_hash());
-      if (!next.has_metadata) *next.item.mutable_metadata() = stored[i]->metadata();
       group->Update(next.id, *stored[i], std::move(next.item));
     }
+    group->CountImages(created);
     result.version = group->End();
     return absl::OkStatus();
   };
@@ -150,6 +204,7 @@ absl::StatusOr<DeleteResult> EmbeddedCollection::DeleteIds(absl::Span<const std:
     absl::Status begun = group->Begin(state_, 0);
     if (!begun.ok()) return begun;
     for (const auto& [id, item] : found) group->Remove(id, item);
+    group->CountImages(-static_cast<int64_t>(result.deleted));
     group->End();
     return absl::OkStatus();
   };
@@ -191,6 +246,7 @@ absl::StatusOr<DeleteResult> EmbeddedCollection::DeleteByFilter(const std::strin
     absl::Status begun = group->Begin(state_, 0);
     if (!begun.ok()) return begun;
     for (size_t i = 0; i < ids.size(); ++i) group->Remove(ids[i], found[i]);
+    group->CountImages(-static_cast<int64_t>(ids.size()));
     group->End();
     result.deleted = ids.size();
     return absl::OkStatus();

@@ -78,6 +78,10 @@ absl::Span<const Method> Methods() {
       IMAGESEARCH_METHOD(kAdmin, GetCollection, Scope::kRead, &ReadLane),
       IMAGESEARCH_METHOD(kAdmin, ListCollections, Scope::kRead, &ReadLane),
       IMAGESEARCH_METHOD(kAdmin, DeleteCollection, Scope::kAdmin, &WriteLane),
+      IMAGESEARCH_METHOD(kAdmin, UpdateCollection, Scope::kAdmin, &WriteLane),
+      IMAGESEARCH_METHOD(kAdmin, SetAlias, Scope::kAdmin, &WriteLane),
+      IMAGESEARCH_METHOD(kAdmin, DeleteAlias, Scope::kAdmin, &WriteLane),
+      IMAGESEARCH_METHOD(kAdmin, ListAliases, Scope::kRead, &ReadLane),
       IMAGESEARCH_METHOD(kAdmin, GetServerInfo, Scope::kRead, &ReadLane),
   };
   return kMethods;

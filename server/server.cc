@@ -121,6 +121,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerConfig& config
 }
 
 absl::Status Server::Serve(Backend backend) {
+  if (backend.models == nullptr) {
+    backend.models = std::make_shared<Models>(ServedModel{"", backend.encoder, backend.batching});
+  }
   absl::Status status = MakeDefaultCollection(backend);
   if (!status.ok()) return status;
   metrics_.AddSource(MakeBackendMetrics(backend));
@@ -145,14 +148,17 @@ absl::Status Server::CheckLive() const {
       ProbeListener(ParseHostPort(config_.listen())->host, listening_.port, kProbeTimeout);
   if (!status.ok()) return status;
   const auto backend = state_.backend();
-  if (!backend.ok() || (*backend)->batching == nullptr) return absl::OkStatus();
-  const encoder::BatchingStats stats = (*backend)->batching->stats();
-  const uint64_t waiting = stats.interactive.queued_items + stats.bulk.queued_items;
-  if (waiting > 0 && stats.last_progress != absl::InfinitePast() &&
-      absl::Now() - stats.last_progress > kStuck) {
-    return absl::UnavailableError(absl::StrCat("the towers have not moved for ",
-                                               absl::FormatDuration(kStuck), " and ", waiting,
-                                               " inputs wait"));
+  if (!backend.ok()) return absl::OkStatus();
+  for (const Models::ModelPtr& model : (*backend)->models->List()) {
+    if (model->batching == nullptr) continue;
+    const encoder::BatchingStats stats = model->batching->stats();
+    const uint64_t waiting = stats.interactive.queued_items + stats.bulk.queued_items;
+    if (waiting > 0 && stats.last_progress != absl::InfinitePast() &&
+        absl::Now() - stats.last_progress > kStuck) {
+      return absl::UnavailableError(
+          absl::StrCat("the towers of ", model->info().id, " have not moved for ",
+                       absl::FormatDuration(kStuck), " and ", waiting, " inputs wait"));
+    }
   }
   return absl::OkStatus();
 }

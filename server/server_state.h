@@ -13,20 +13,20 @@
 #include "base/mutex.h"
 #include "encoder/encoder.h"
 #include "index/database.h"
-
-namespace imagesearch::encoder {
-class BatchingEncoder;
-}
+#include "server/models.h"
 
 namespace imagesearch::server {
 
 // The two rooms that a server joins. Both are thread-safe and live as long as any call that holds
 // this.
 struct Backend {
+  // The default model's. What belongs to a collection is encoded by Target::encoder.
   std::shared_ptr<encoder::Encoder> encoder;
   // The same object when it batches, for its figures; null otherwise.
   encoder::BatchingEncoder* batching = nullptr;
   std::shared_ptr<index::Database> database;
+  // All models, the default one included. Server::Serve makes it of `encoder` where it is null.
+  std::shared_ptr<Models> models;
 };
 
 struct ServerFacts {

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -19,8 +20,16 @@ struct CollectionOptions {
   int dimension = 0;
   v1::Index index;
   int hnsw_m = 0, ef_construction = 0, ef_search = 0, nlist = 0, nprobe = 0;
-  float target_recall = 0;
+  std::optional<float> target_recall;
+  std::string model;
+  std::optional<uint64_t> max_images, max_bytes;
 };
+
+// What the command line says of the quota, over `quota`.
+void ApplyQuota(const CollectionOptions& options, v1::Quota* quota) {
+  if (options.max_images) quota->set_max_images(*options.max_images);
+  if (options.max_bytes) quota->set_max_bytes(*options.max_bytes);
+}
 
 void PrintCollections(const Context& context, const std::vector<v1::Collection>& collections) {
   if (context.json) {
@@ -82,10 +91,32 @@ int RunCreate(const Context& context, const CollectionOptions& options) {
   index->set_hnsw_ef_search(options.ef_search);
   index->set_ivf_nlist(options.nlist);
   index->set_ivf_nprobe(options.nprobe);
-  index->set_target_recall(options.target_recall);
+  index->set_target_recall(options.target_recall.value_or(0));
+  collection->set_model_id(options.model);
+  ApplyQuota(options, collection->mutable_quota());
   auto client = context.Connect();
   if (!client.ok()) return Fail(context, client.status());
   auto response = (*client)->CreateCollection(request);
+  if (!response.ok()) return Fail(context, response.status());
+  PrintCollections(context, {response->collection()});
+  return kExitOk;
+}
+
+int RunUpdate(const Context& context, const CollectionOptions& options) {
+  auto client = context.Connect();
+  if (!client.ok()) return Fail(context, client.status());
+  v1::UpdateCollectionRequest request;
+  request.set_collection(options.name);
+  if (options.max_images || options.max_bytes) {
+    v1::GetCollectionRequest get;  // the limit that is not given stays
+    get.set_collection(options.name);
+    auto now = (*client)->GetCollection(get);
+    if (!now.ok()) return Fail(context, now.status());
+    *request.mutable_quota() = now->collection().quota();
+    ApplyQuota(options, request.mutable_quota());
+  }
+  if (options.target_recall) request.set_target_recall(*options.target_recall);
+  auto response = (*client)->UpdateCollection(request);
   if (!response.ok()) return Fail(context, response.status());
   PrintCollections(context, {response->collection()});
   return kExitOk;
@@ -186,7 +217,7 @@ int RunHealth(const Context& context, const std::string& service) {
 }  // namespace
 
 void AddAdminCommands(CLI::App* app, Context* context) {
-  CLI::App* collections = app->add_subcommand("collections", "List, create, show, delete");
+  CLI::App* collections = app->add_subcommand("collections", "List, create, show, update, delete");
   collections->fallthrough();
   OnRun(collections, context, [context, collections] {
     // The verbs below have run by now.
@@ -221,8 +252,19 @@ void AddAdminCommands(CLI::App* app, Context* context) {
                      "HNSW: candidates while searching (0: chosen for the recall)");
   create->add_option("--ivf-nlist", options->nlist, "IVF: lists (0: chosen)");
   create->add_option("--ivf-nprobe", options->nprobe, "IVF: lists probed (0: chosen)");
-  create->add_option("--target-recall", options->target_recall,
-                     "Recall@10 that answers are tuned to (0: default 0.95)");
+  create->add_option("--model", options->model,
+                     "One of the server's models, by name or id (default: the server's default)");
+  auto [update, changes] = add("update", "Change limits and settings of a collection", RunUpdate);
+  for (const auto& [command, values] : {std::pair{create, options}, std::pair{update, changes}}) {
+    command->add_option("--target-recall", values->target_recall,
+                        "Recall@10 that answers are tuned to (0: default 0.95)");
+    command->add_option("--max-images", values->max_images,
+                        "Images it may hold (0: no limit); more are refused with QUOTA");
+    command
+        ->add_option("--max-bytes", values->max_bytes,
+                     "Bytes it may hold: ids, vectors, metadata, originals; 10MiB, 2GB, ...")
+        ->transform(CLI::AsSizeValue(false));
+  }
 
   CLI::App* info = app->add_subcommand("info", "Show the server: version, model, limits");
   info->fallthrough();

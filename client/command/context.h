@@ -52,6 +52,7 @@ absl::Status WriteFile(const std::string& path, absl::string_view content);
 void AddSearchCommands(CLI::App* app, Context* context);
 void AddImageCommands(CLI::App* app, Context* context);
 void AddAdminCommands(CLI::App* app, Context* context);
+void AddAliasCommands(CLI::App* app, Context* context);
 void AddIndexCommand(CLI::App* app, Context* context);
 void AddTransferCommands(CLI::App* app, Context* context);
 void AddUpdateCommand(CLI::App* app, Context* context);

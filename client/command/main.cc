@@ -71,6 +71,7 @@ int main(int argc, char** argv) {
   AddImageCommands(&app, &context);
   AddUpdateCommand(&app, &context);
   AddAdminCommands(&app, &context);
+  AddAliasCommands(&app, &context);
   AddTransferCommands(&app, &context);
   AddEvaluateCommand(&app, &context);
 

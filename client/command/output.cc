@@ -79,6 +79,7 @@ Json ToJson(const v1::StoredImage& image) {
 }
 
 Json ToJson(const v1::Collection& collection) {
+  const v1::Quota& quota = collection.quota();
   return {{"name", collection.name()},
           {"index", v1::Index::Kind_Name(collection.index().kind())},
           {"serving", v1::Index::Kind_Name(collection.serving_kind())},
@@ -87,6 +88,12 @@ Json ToJson(const v1::Collection& collection) {
           {"image_count", collection.image_count()},
           {"disk_bytes", collection.disk_bytes()},
           {"memory_bytes", collection.memory_bytes()},
+          {"aliases",
+           std::vector<std::string>(collection.aliases().begin(), collection.aliases().end())},
+          {"quota",
+           {{"max_images", quota.max_images()},
+            {"max_bytes", quota.max_bytes()},
+            {"used_bytes", quota.used_bytes()}}},
           {"version", collection.version()}};
 }
 

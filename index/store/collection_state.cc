@@ -9,9 +9,25 @@ namespace {
 constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
 }  // namespace
 
+uint64_t StoredBytes(absl::string_view id, const records::Item& item, int dimension) {
+  constexpr uint64_t kFixed = 32;  // slot, version, expiry, lengths
+  return kFixed + 2 * id.size() + uint64_t{sizeof(float)} * dimension + item.content_hash().size() +
+         item.metadata().ByteSizeLong();
+}
+
 CollectionState::CollectionState(uint32_t id, CollectionOptions options)
-    : id(id), options(std::move(options)), next_expiry_(kNever) {
+    : id(id), options(std::move(options)), next_expiry_(kNever), current_(this->options) {
   view_ = std::make_shared<View>();
+}
+
+CollectionOptions CollectionState::current() const {
+  MutexLock lock(&current_mutex_);
+  return current_;
+}
+
+void CollectionState::SetCurrent(CollectionOptions options) {
+  MutexLock lock(&current_mutex_);
+  current_ = std::move(options);
 }
 
 void CollectionState::LoadItem(uint32_t slot, absl::string_view id,
@@ -89,6 +105,7 @@ void CollectionState::Apply(std::vector<MemoryChange> changes, uint64_t version,
   change_sequence_.fetch_add(1);
   auto next = std::make_shared<View>(*view());
   for (MemoryChange& change : changes) {
+    stored_bytes.fetch_add(change.stored_bytes);
     if (change.removed_slot) {
       fields_->Remove(*change.removed_slot, change.id, change.old_metadata);
       Kill(next.get(), *change.removed_slot);
@@ -264,6 +281,7 @@ void CollectionState::Clear() {
   expiry_of_slot_.clear();
   expired_.clear();
   next_expiry_.store(kNever);
+  stored_bytes.store(0);
   Publish(std::make_shared<View>());
 }
 

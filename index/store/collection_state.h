@@ -19,6 +19,7 @@
 #include "index/filter/field_index.h"
 #include "index/filter/filter.h"
 #include "index/store/recall_probe.h"
+#include "index/store/records.pb.h"
 #include "index/store/slot_set.h"
 #include "index/store/view.h"
 
@@ -35,7 +36,12 @@ struct MemoryChange {
   google::protobuf::Struct old_metadata;  // of the removed or updated slot
   google::protobuf::Struct metadata;      // of the added or updated slot
   int64_t expire_micros = 0;              // of the added or updated slot; 0: never
+  int64_t stored_bytes = 0;               // how much StoredBytes of the collection grows
 };
+
+// What an image counts against Quota::max_bytes. It depends on what the caller stored alone, not on
+// how RocksDB packs it.
+uint64_t StoredBytes(absl::string_view id, const records::Item& item, int dimension);
 
 // Thread-safe. Apply is called by one thread at a time, and so is InstallSegment.
 class CollectionState {
@@ -43,7 +49,10 @@ class CollectionState {
   CollectionState(uint32_t id, CollectionOptions options);
 
   const uint32_t id;
+  // As loaded. Name, quota and target recall may have changed since: current() has them.
   const CollectionOptions options;
+  CollectionOptions current() const;
+  void SetCurrent(CollectionOptions options);
 
   // Loading, before the state is shared: items in any order, segments by slot, then the rows behind
   // them by slot, then FinishLoad.
@@ -94,6 +103,9 @@ class CollectionState {
 
   RecallProbe probe;
 
+  // Sum of StoredBytes over the stored images, expired ones included until they are deleted.
+  std::atomic<int64_t> stored_bytes{0};
+
   // Set once, when the collection is deleted: every later call answers NOT_FOUND.
   std::atomic<bool> deleted{false};
 
@@ -118,6 +130,9 @@ class CollectionState {
   // Odd while the field index and the view change.
   std::atomic<uint64_t> change_sequence_{0};
   std::atomic<int64_t> next_expiry_;
+
+  mutable Mutex current_mutex_;
+  CollectionOptions current_ ABSL_GUARDED_BY(current_mutex_);
 
   mutable Mutex view_mutex_;  // held for a pointer copy only
   std::shared_ptr<const View> view_ ABSL_GUARDED_BY(view_mutex_);

@@ -54,6 +54,8 @@ inline std::string ChangeKey(uint64_t version) {
 inline constexpr char kVersionKey[] = "version";                 // big-endian uint64
 inline constexpr char kInstanceKey[] = "instance";               // text
 inline constexpr char kNextCollectionKey[] = "next_collection";  // big-endian uint32
+inline constexpr char kAliasPrefix[] = "alias/";  // then the alias -> name of its collection
+inline constexpr char kAliasEnd[] = "alias0";
 inline constexpr char kCollectionTag = 'c';
 inline constexpr char kCountersTag = 'n';
 

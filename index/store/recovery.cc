@@ -38,6 +38,8 @@ absl::StatusOr<Bitmap> LoadItems(Engine* engine, const StoreSnapshot& snapshot,
       return Damaged(*state, absl::StrCat("slot ", item.slot(), " is taken twice"));
     }
     state->LoadItem(item.slot(), id, item.metadata(), item.expire_unix_micros());
+    state->stored_bytes.fetch_add(
+        static_cast<int64_t>(StoredBytes(id, item, state->options.dimension)));
     if (++count % 100'000 == 0 && engine->options.on_progress) {
       engine->options.on_progress(
           absl::StrCat("collection '", state->options.name, "': read ", count, " records"));
@@ -155,6 +157,7 @@ CollectionOptions OptionsOf(const records::CollectionRecord& record) {
   options.dimension = record.dimension();
   options.model_id = record.model_id();
   options.model_fingerprint = record.model_fingerprint();
+  options.quota = {record.max_images(), record.max_bytes()};
   options.index.kind = static_cast<IndexKind>(record.index().kind());
   options.index.hnsw_m = record.index().hnsw_m();
   options.index.hnsw_ef_construction = record.index().hnsw_ef_construction();
@@ -172,6 +175,8 @@ records::CollectionRecord RecordOf(uint32_t id, const CollectionOptions& options
   record.set_dimension(options.dimension);
   record.set_model_id(options.model_id);
   record.set_model_fingerprint(options.model_fingerprint);
+  record.set_max_images(options.quota.max_images);
+  record.set_max_bytes(options.quota.max_bytes);
   records::IndexSpec* index = record.mutable_index();
   index->set_kind(static_cast<uint32_t>(options.index.kind));
   index->set_hnsw_m(options.index.hnsw_m);
@@ -198,6 +203,32 @@ absl::StatusOr<std::vector<records::CollectionRecord>> ReadCollectionRecords(
   absl::Status status = range.status();
   if (!status.ok()) return status;
   return collections;
+}
+
+absl::StatusOr<records::CollectionRecord> ReadCollectionRecord(const RocksStore& store,
+                                                               uint32_t id) {
+  std::string value;
+  absl::Status status = store.Get(Family::kDefault, TaggedKey(kCollectionTag, id), nullptr, &value);
+  records::CollectionRecord record;
+  if (status.ok() && !record.ParseFromString(value)) {
+    return Error(absl::StatusCode::kDataLoss, "STORE_CORRUPT",
+                 "the record of a collection is unreadable");
+  }
+  if (!status.ok()) return status;
+  return record;
+}
+
+absl::StatusOr<std::map<std::string, std::string>> ReadAliases(const RocksStore& store) {
+  std::map<std::string, std::string> aliases;
+  RocksStore::Range range =
+      store.Scan(Family::kDefault, kAliasPrefix, kAliasEnd, nullptr, /*sequential=*/false);
+  for (; range.Valid(); range.Next()) {
+    const absl::string_view alias = range.key().substr(absl::string_view(kAliasPrefix).size());
+    aliases[std::string(alias)] = std::string(range.value());
+  }
+  absl::Status status = range.status();
+  if (!status.ok()) return status;
+  return aliases;
 }
 
 absl::Status LoadCollection(Engine* engine, CollectionState* state) {

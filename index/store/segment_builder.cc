@@ -87,7 +87,7 @@ absl::StatusOr<std::shared_ptr<const Segment>> BuildSegment(
   if (*rows == nullptr) return nullptr;
 
   AnnBuildOptions build;
-  build.index = state.options.index;
+  build.index = state.current().index;
   build.index.kind = kind_for((*rows)->rows());
   build.threads = threads;
   build.cancelled = engine->cancelled;

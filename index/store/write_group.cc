@@ -78,10 +78,12 @@ void WriteGroup::Put(const std::string& id, const std::optional<records::Item>& 
   memory.added_slot = slot;
   memory.metadata = item.metadata();
   memory.expire_micros = item.expire_unix_micros();
+  memory.stored_bytes = BytesOf(id, item);
   records::ItemChange* change = change_.add_items();
   change->set_id(id);
   change->set_added_slot(slot);
   if (old) {
+    memory.stored_bytes -= BytesOf(id, *old);
     memory.removed_slot = old->slot();
     memory.old_metadata = old->metadata();
     change->set_removed_slot(old->slot());
@@ -103,6 +105,7 @@ void WriteGroup::Update(const std::string& id, const records::Item& old, records
   memory.old_metadata = old.metadata();
   memory.metadata = item.metadata();
   memory.expire_micros = item.expire_unix_micros();
+  memory.stored_bytes = BytesOf(id, item) - BytesOf(id, old);
   current_->changes.push_back(std::move(memory));
   records::ItemChange* change = change_.add_items();
   change->set_id(id);
@@ -119,10 +122,24 @@ void WriteGroup::Remove(const std::string& id, const records::Item& old) {
   memory.id = id;
   memory.removed_slot = old.slot();
   memory.old_metadata = old.metadata();
+  memory.stored_bytes = -BytesOf(id, old);
   current_->changes.push_back(std::move(memory));
   records::ItemChange* change = change_.add_items();
   change->set_id(id);
   change->set_removed_slot(old.slot());
+}
+
+int64_t WriteGroup::BytesOf(const std::string& id, const records::Item& item) const {
+  return static_cast<int64_t>(StoredBytes(id, item, current_->state->options.dimension));
+}
+
+WriteGroup::Growth WriteGroup::Pending(const CollectionState& collection) const {
+  Growth growth;
+  auto touched = touched_.find(collection.id);
+  if (touched == touched_.end()) return growth;
+  growth.images = touched->second->images;
+  for (const MemoryChange& change : touched->second->changes) growth.bytes += change.stored_bytes;
+  return growth;
 }
 
 uint64_t WriteGroup::End() {

@@ -41,8 +41,18 @@ class WriteGroup {
   // New metadata and expiry, same slot.
   void Update(const std::string& id, const records::Item& old, records::Item item);
   void Remove(const std::string& id, const records::Item& old);
+  // The op makes the collection larger or smaller by so many images, for Pending.
+  void CountImages(int64_t delta) { current_->images += delta; }
   // The op's version; 0 when it changed nothing.
   uint64_t End();
+
+  // What the ops so far add to the collection's live images (CountImages) and stored bytes, beyond
+  // its state in memory.
+  struct Growth {
+    int64_t images = 0;
+    int64_t bytes = 0;
+  };
+  Growth Pending(const CollectionState& collection) const;
 
   // An op on the set of collections. `after_commit` runs once the batch is durable.
   uint64_t StageRecord(const records::Change& change,
@@ -64,9 +74,11 @@ class WriteGroup {
     std::shared_ptr<CollectionState> state;
     records::CollectionCounters counters;
     std::vector<MemoryChange> changes;
+    int64_t images = 0;
     absl::flat_hash_map<std::string, std::optional<records::Item>> items;  // changed in this group
   };
   void Write(const std::string& id, const records::Item& item);
+  int64_t BytesOf(const std::string& id, const records::Item& item) const;
 
   const RocksStore* const store_;
   rocksdb::WriteBatch batch_;

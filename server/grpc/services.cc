@@ -26,10 +26,16 @@ template <typename S>
 using RawContent = v1::ImageSearch::WithRawCallbackMethod_UpdateMetadata<S>;
 using RawImageSearch = RawSearch<RawImages<RawContent<v1::ImageSearch::Service>>>;
 
-using RawAdmin = v1::Admin::WithRawCallbackMethod_CreateCollection<
+template <typename S>
+using RawCollections = v1::Admin::WithRawCallbackMethod_CreateCollection<
     v1::Admin::WithRawCallbackMethod_GetCollection<v1::Admin::WithRawCallbackMethod_ListCollections<
         v1::Admin::WithRawCallbackMethod_DeleteCollection<
-            v1::Admin::WithRawCallbackMethod_GetServerInfo<v1::Admin::Service>>>>>;
+            v1::Admin::WithRawCallbackMethod_UpdateCollection<
+                v1::Admin::WithRawCallbackMethod_GetServerInfo<S>>>>>>;
+template <typename S>
+using RawAliases = v1::Admin::WithRawCallbackMethod_SetAlias<
+    v1::Admin::WithRawCallbackMethod_DeleteAlias<v1::Admin::WithRawCallbackMethod_ListAliases<S>>>;
+using RawAdmin = RawCollections<RawAliases<v1::Admin::Service>>;
 
 #define IMAGESEARCH_UNARY(name)                                                       \
   ServerUnaryReactor* name(CallbackServerContext* context, const ByteBuffer* request, \
@@ -75,6 +81,10 @@ class AdminService final : public RawAdmin {
   IMAGESEARCH_UNARY(GetCollection)
   IMAGESEARCH_UNARY(ListCollections)
   IMAGESEARCH_UNARY(DeleteCollection)
+  IMAGESEARCH_UNARY(UpdateCollection)
+  IMAGESEARCH_UNARY(SetAlias)
+  IMAGESEARCH_UNARY(DeleteAlias)
+  IMAGESEARCH_UNARY(ListAliases)
   IMAGESEARCH_UNARY(GetServerInfo)
 
  private:

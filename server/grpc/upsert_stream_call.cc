@@ -238,7 +238,7 @@ void UpsertStreamCall::Admit(v1::UpsertStreamRequest* request, uint64_t bytes) {
   options.wait_for_room = true;
   // The stream's deadline cancels it when it comes; no message is refused because it is near.
   options.deadline = absl::InfiniteFuture();
-  target->backend->encoder->EncodeAsync(
+  target->encoder->EncodeAsync(
       *std::move(draft->input), options,
       [keep = shared_from_this(), entry](absl::StatusOr<encoder::Embedding> embedding) {
         {

@@ -13,8 +13,8 @@ namespace imagesearch::server {
 namespace {
 
 // Model and dimension of a new collection.
-absl::Status ChooseModel(const v1::Collection& wanted, const encoder::ModelInfo& model,
-                         const Limits& limits, index::CollectionOptions* options) {
+absl::Status ChooseModel(const v1::Collection& wanted, const Models& models, const Limits& limits,
+                         index::CollectionOptions* options) {
   if (wanted.dimension() < 0 || wanted.dimension() > static_cast<int64_t>(limits.max_dimension)) {
     return AtField(
         InvalidArgument("BAD_DIMENSION", absl::StrCat("must be 1 to ", limits.max_dimension,
@@ -25,11 +25,13 @@ absl::Status ChooseModel(const v1::Collection& wanted, const encoder::ModelInfo&
     options->dimension = wanted.dimension();
     return absl::OkStatus();
   }
-  if (!wanted.model_id().empty() && wanted.model_id() != model.id) {
+  const absl::StatusOr<Models::ModelPtr> found = models.Find(wanted.model_id());
+  if (!found.ok()) {
     return AtField(Error(absl::StatusCode::kFailedPrecondition, "MODEL_MISMATCH",
-                         absl::StrCat("this server runs model ", model.id)),
+                         absl::StrCat("this server runs ", models.Names())),
                    "collection.model_id");
   }
+  const encoder::ModelInfo& model = (*found)->info();
   if (wanted.dimension() > 0 && wanted.dimension() != model.dimension) {
     return AtField(InvalidArgument("DIM_MISMATCH", absl::StrCat("the model makes vectors of ",
                                                                 model.dimension, " values")),
@@ -59,6 +61,14 @@ void FillLimits(const Limits& limits, v1::Limits* out) {
   out->set_max_query_terms(limits.max_query_terms);
 }
 
+void FillWithAliases(const std::shared_ptr<index::Collection>& collection,
+                     index::Database& database, v1::Collection* out) {
+  FillCollection(collection->Info(), out);
+  for (const index::Alias& alias : database.ListAliases()) {
+    if (alias.collection == out->name()) out->add_aliases(alias.name);
+  }
+}
+
 }  // namespace
 
 absl::Status CreateCollection(ServerState& state, CallContext& call,
@@ -72,13 +82,30 @@ absl::Status CreateCollection(ServerState& state, CallContext& call,
   auto index_options = ToIndexOptions(wanted.index());
   if (!index_options.ok()) return AtField(index_options.status(), "collection");
   options.index = *index_options;
-  absl::Status status = ChooseModel(wanted, (*backend)->encoder->model(), state.limits(), &options);
+  options.quota = ToQuota(wanted.quota());
+  absl::Status status = ChooseModel(wanted, *(*backend)->models, state.limits(), &options);
   if (!status.ok()) return status;
   absl::StatusOr<uint64_t> version = (*backend)->database->CreateCollection(options);
   if (!version.ok()) return version.status();
   auto collection = (*backend)->database->GetCollection(options.name);
   if (!collection.ok()) return collection.status();
-  FillCollection((*collection)->Info(), response->mutable_collection());
+  FillWithAliases(*collection, *(*backend)->database, response->mutable_collection());
+  response->set_version(*version);
+  return absl::OkStatus();
+}
+
+absl::Status UpdateCollection(ServerState& state, CallContext& call,
+                              v1::UpdateCollectionRequest* request,
+                              v1::UpdateCollectionResponse* response) {
+  absl::StatusOr<Target> target = FindTarget(state, request->collection());
+  if (!target.ok()) return target.status();
+  index::CollectionUpdate update;
+  if (request->has_quota()) update.quota = ToQuota(request->quota());
+  if (request->has_target_recall()) update.target_recall = request->target_recall();
+  index::Database& database = *target->backend->database;
+  auto version = database.UpdateCollection(target->collection->options().name, update);
+  if (!version.ok()) return version.status();
+  FillWithAliases(target->collection, database, response->mutable_collection());
   response->set_version(*version);
   return absl::OkStatus();
 }
@@ -87,7 +114,7 @@ absl::Status GetCollection(ServerState& state, CallContext& call, v1::GetCollect
                            v1::GetCollectionResponse* response) {
   absl::StatusOr<Target> target = FindTarget(state, request->collection());
   if (!target.ok()) return target.status();
-  FillCollection(target->collection->Info(), response->mutable_collection());
+  FillWithAliases(target->collection, *target->backend->database, response->mutable_collection());
   return absl::OkStatus();
 }
 
@@ -97,7 +124,7 @@ absl::Status ListCollections(ServerState& state, CallContext& call,
   auto backend = state.backend();
   if (!backend.ok()) return backend.status();
   for (const auto& collection : (*backend)->database->ListCollections()) {
-    FillCollection(collection->Info(), response->add_collections());
+    FillWithAliases(collection, *(*backend)->database, response->add_collections());
   }
   return absl::OkStatus();
 }

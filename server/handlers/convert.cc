@@ -77,7 +77,13 @@ void FillCollection(const index::CollectionInfo& info, v1::Collection* out) {
   out->set_memory_bytes(info.memory_bytes);
   out->set_serving_kind(FromKind(info.serving_kind));
   out->set_version(info.version);
+  v1::Quota* quota = out->mutable_quota();
+  quota->set_max_images(info.options.quota.max_images);
+  quota->set_max_bytes(info.options.quota.max_bytes);
+  quota->set_used_bytes(info.stored_bytes);
 }
+
+index::Quota ToQuota(const v1::Quota& quota) { return {quota.max_images(), quota.max_bytes()}; }
 
 absl::StatusOr<index::IndexOptions> ToIndexOptions(const v1::Index& index) {
   index::IndexOptions options;

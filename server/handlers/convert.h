@@ -15,6 +15,8 @@ void FillImage(index::Record record, bool with_vector, v1::StoredImage* out);
 void FillModel(const encoder::ModelInfo& model, v1::Model* out);
 void FillCollection(const index::CollectionInfo& info, v1::Collection* out);
 
+index::Quota ToQuota(const v1::Quota& quota);
+
 // INVALID_ARGUMENT BAD_INDEX for an unknown kind.
 absl::StatusOr<index::IndexOptions> ToIndexOptions(const v1::Index& index);
 

@@ -43,6 +43,15 @@ absl::Status ListCollections(ServerState& state, CallContext& call,
 absl::Status DeleteCollection(ServerState& state, CallContext& call,
                               v1::DeleteCollectionRequest* request,
                               v1::DeleteCollectionResponse* response);
+absl::Status UpdateCollection(ServerState& state, CallContext& call,
+                              v1::UpdateCollectionRequest* request,
+                              v1::UpdateCollectionResponse* response);
+absl::Status SetAlias(ServerState& state, CallContext& call, v1::SetAliasRequest* request,
+                      v1::SetAliasResponse* response);
+absl::Status DeleteAlias(ServerState& state, CallContext& call, v1::DeleteAliasRequest* request,
+                         v1::DeleteAliasResponse* response);
+absl::Status ListAliases(ServerState& state, CallContext& call, v1::ListAliasesRequest* request,
+                         v1::ListAliasesResponse* response);
 absl::Status GetServerInfo(ServerState& state, CallContext& call, v1::GetServerInfoRequest* request,
                            v1::GetServerInfoResponse* response);
 

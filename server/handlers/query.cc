@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "server/grpc_status.h"
+#include "server/handlers/model_inputs.h"
 #include "server/handlers/validate.h"
 
 namespace imagesearch::server {
@@ -145,8 +146,8 @@ absl::StatusOr<QueryVector> Sum(const v1::Query& query, const Target& target,
 std::vector<absl::StatusOr<QueryVector>> ResolveQueries(absl::Span<const QueryToResolve> queries,
                                                         CallContext& call, const Limits& limits) {
   std::vector<absl::StatusOr<QueryVector>> results(queries.size(), QueryVector());
-  std::vector<encoder::Input> inputs;
-  std::vector<std::pair<size_t, size_t>> ranges(queries.size());  // of inputs
+  ModelInputs inputs;
+  std::vector<std::pair<size_t, size_t>> ranges(queries.size());  // of the embeddings
   for (size_t i = 0; i < queries.size(); ++i) {
     absl::Status status = CheckTerms(*queries[i].query, *queries[i].target, limits);
     if (!status.ok()) {
@@ -156,18 +157,19 @@ std::vector<absl::StatusOr<QueryVector>> ResolveQueries(absl::Span<const QueryTo
     ranges[i].first = inputs.size();
     for (v1::Term& term : *queries[i].query->mutable_terms()) {
       if (term.input_case() == v1::Term::kText) {
-        inputs.push_back(encoder::Input::Text(std::move(*term.mutable_text())));
+        inputs.Add(queries[i].target->encoder,
+                   encoder::Input::Text(std::move(*term.mutable_text())));
       } else if (term.input_case() == v1::Term::kImage) {
-        inputs.push_back(encoder::Input::Image(std::move(*term.mutable_image())));
+        inputs.Add(queries[i].target->encoder,
+                   encoder::Input::Image(std::move(*term.mutable_image())));
       }
     }
     ranges[i].second = inputs.size();
   }
   std::vector<absl::StatusOr<encoder::Embedding>> embeddings;
-  if (!inputs.empty()) {
+  if (inputs.size() > 0) {
     StageTimer timer(call, "encode");
-    embeddings = queries[0].target->backend->encoder->Encode(
-        std::move(inputs), call.EncodeOptions(encoder::Priority::kInteractive));
+    embeddings = inputs.Encode(call.EncodeOptions(encoder::Priority::kInteractive));
   }
   for (size_t i = 0; i < queries.size(); ++i) {
     if (!results[i].ok()) continue;

@@ -9,19 +9,22 @@
 namespace imagesearch::server {
 namespace {
 
-absl::Status CanEncode(const index::CollectionOptions& options, const encoder::ModelInfo& model) {
+absl::StatusOr<std::shared_ptr<encoder::Encoder>> EncoderOf(const index::CollectionOptions& options,
+                                                            const Models& models) {
   if (options.model_id.empty() && options.model_fingerprint.empty()) {
     return Error(absl::StatusCode::kFailedPrecondition, "NO_MODEL",
                  absl::StrCat("collection ", options.name,
                               " holds ready vectors and has no model: send vectors or ids"));
   }
-  if (options.model_fingerprint != model.fingerprint) {
+  const Models::ModelPtr model = models.ByFingerprint(options.model_fingerprint);
+  if (model == nullptr) {
     return Error(absl::StatusCode::kFailedPrecondition, "MODEL_MISMATCH",
                  absl::StrCat("collection ", options.name, " was made with model ",
-                              options.model_id, ", this server runs ", model.id,
-                              ": its vectors can't be compared; vectors and ids still work"));
+                              options.model_id, ", this server runs ", models.Names(),
+                              ": vectors of two models can't be compared. Load that model; ",
+                              "vectors and ids work without it"));
   }
-  return absl::OkStatus();
+  return model->encoder;
 }
 
 }  // namespace
@@ -32,8 +35,10 @@ absl::StatusOr<Target> FindTarget(const ServerState& state, const std::string& n
   absl::StatusOr<std::shared_ptr<index::Collection>> collection =
       (*backend)->database->GetCollection(name.empty() ? kDefaultCollection : name);
   if (!collection.ok()) return collection.status();
-  Target target{*std::move(backend), *std::move(collection), absl::OkStatus()};
-  target.encodes = CanEncode(target.collection->options(), target.backend->encoder->model());
+  Target target{*std::move(backend), *std::move(collection), absl::OkStatus(), nullptr};
+  auto encoder = EncoderOf(target.collection->options(), *target.backend->models);
+  target.encodes = encoder.status();
+  if (encoder.ok()) target.encoder = *std::move(encoder);
   return target;
 }
 

@@ -18,8 +18,10 @@ struct Target {
   std::shared_ptr<const Backend> backend;
   std::shared_ptr<index::Collection> collection;
   // Whether texts and images can be encoded for this collection: OK, or FAILED_PRECONDITION with
-  // NO_MODEL (a collection of ready vectors) or MODEL_MISMATCH (made with another model).
+  // NO_MODEL (a collection of ready vectors) or MODEL_MISMATCH (its model is not loaded).
   absl::Status encodes;
+  // The collection's model; null when `encodes` is not OK.
+  std::shared_ptr<encoder::Encoder> encoder;
 };
 
 // `name` empty: the default collection. Errors: NOT_READY, NO_SUCH_COLLECTION.

@@ -24,8 +24,8 @@ void EncodeDrafts(const Target& target, CallContext& call, std::vector<UpsertDra
   }
   if (inputs.empty()) return;
   StageTimer timer(call, "encode");
-  auto embeddings = target.backend->encoder->Encode(std::move(inputs),
-                                                    call.EncodeOptions(encoder::Priority::kBulk));
+  auto embeddings =
+      target.encoder->Encode(std::move(inputs), call.EncodeOptions(encoder::Priority::kBulk));
   for (size_t k = 0; k < owners.size(); ++k) {
     if (embeddings[k].ok()) {
       drafts[owners[k]].item.vector = std::move(embeddings[k]->values);

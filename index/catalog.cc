@@ -1,0 +1,327 @@
+// Names live in memory under one mutex; what changes them is decided inside the group commit, where
+// changes come one after another.
+#include "index/catalog.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "index/store/keys.h"
+#include "index/store/recovery.h"
+
+namespace imagesearch::index {
+namespace {
+
+constexpr size_t kMaxNameBytes = 64;
+constexpr size_t kMaxAliases = 1000;
+
+absl::Status CheckRange(absl::string_view field, double value, double low, double high) {
+  if (value == 0 || (value >= low && value <= high)) return absl::OkStatus();
+  return InvalidArgument("BAD_INDEX", absl::StrCat(field, " is ", value, "; ", low, " to ", high,
+                                                   " are allowed, and 0 for the default"));
+}
+
+absl::Status CheckName(const std::string& name, absl::string_view what) {
+  auto allowed = [](char c) {
+    return absl::ascii_islower(c) || absl::ascii_isdigit(c) || c == '_' || c == '-';
+  };
+  if (name.empty() || name.size() > kMaxNameBytes ||
+      !std::all_of(name.begin(), name.end(), allowed) || name[0] == '_' || name[0] == '-') {
+    return InvalidArgument(
+        "BAD_NAME", absl::StrCat("the name of ", what, " has 1 to ", kMaxNameBytes,
+                                 " of a-z, 0-9, _ and -, and starts with a letter or digit"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckCollection(const CollectionOptions& options, const Limits& limits) {
+  absl::Status named = CheckName(options.name, "a collection");
+  if (!named.ok()) return named;
+  if (options.dimension < 1 || options.dimension > static_cast<int>(limits.max_dimension)) {
+    return InvalidArgument("BAD_DIMENSION",
+                           absl::StrCat("the dimension is ", options.dimension, "; 1 to ",
+                                        limits.max_dimension, " are allowed"));
+  }
+  const IndexOptions& index = options.index;
+  for (absl::Status status :
+       {CheckRange("hnsw_m", index.hnsw_m, 4, 64),
+        CheckRange("hnsw_ef_construction", index.hnsw_ef_construction, 8, 2000),
+        CheckRange("hnsw_ef_search", index.hnsw_ef_search, 1, 10'000),
+        CheckRange("ivf_nlist", index.ivf_nlist, 1, 65'536),
+        CheckRange("ivf_nprobe", index.ivf_nprobe, 1,
+                   index.ivf_nlist > 0 ? index.ivf_nlist : 65'536),
+        CheckRange("target_recall", index.target_recall, 1e-6, 1)}) {
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status NoSuchCollection(const std::string& name) {
+  return Error(absl::StatusCode::kNotFound, "NO_SUCH_COLLECTION",
+               absl::StrCat("no collection '", name, "'"));
+}
+
+absl::Status NameTaken(absl::string_view what, const std::string& name) {
+  return Error(absl::StatusCode::kAlreadyExists, "ALREADY_EXISTS",
+               absl::StrCat(what, " '", name, "' exists"));
+}
+
+records::Change CatalogChange(uint32_t collection) {
+  records::Change change;
+  change.set_kind(records::Change::CATALOG);
+  change.set_collection(collection);
+  return change;
+}
+
+}  // namespace
+
+absl::Status Catalog::Load() {
+  auto records = ReadCollectionRecords(*engine_->store);
+  if (!records.ok()) return records.status();
+  auto aliases = ReadAliases(*engine_->store);
+  if (!aliases.ok()) return aliases.status();
+  std::map<uint32_t, CollectionPtr> known;
+  for (CollectionPtr& collection : All()) known[collection->state()->id] = std::move(collection);
+  std::map<std::string, CollectionPtr> loaded;
+  for (const records::CollectionRecord& record : *records) {
+    if (engine_->options.on_progress) {
+      engine_->options.on_progress(absl::StrCat("loading collection '", record.name(), "'"));
+    }
+    CollectionPtr& collection = known[record.id()];
+    if (collection == nullptr) {
+      collection = std::make_shared<EmbeddedCollection>(
+          engine_, std::make_shared<CollectionState>(record.id(), OptionsOf(record)));
+    }
+    collection->state()->SetCurrent(OptionsOf(record));
+    absl::Status status = LoadCollection(engine_.get(), collection->state().get());
+    if (!status.ok()) return status;
+    loaded[record.name()] = std::move(collection);
+    known.erase(record.id());
+  }
+  // Deleted by a write that failed, as it seemed, and reached the log after all.
+  for (const auto& [id, collection] : known) collection->state()->Retire();
+  MutexLock lock(&mutex_);
+  collections_ = std::move(loaded);
+  aliases_ = *std::move(aliases);
+  return absl::OkStatus();
+}
+
+void Catalog::Unload() {
+  for (const CollectionPtr& collection : All()) collection->state()->Clear();
+}
+
+Catalog::CollectionPtr Catalog::FindLocked(const std::string& name) const {
+  auto alias = aliases_.find(name);
+  auto found = collections_.find(alias == aliases_.end() ? name : alias->second);
+  return found == collections_.end() ? nullptr : found->second;
+}
+
+Catalog::CollectionPtr Catalog::Find(const std::string& name) const {
+  MutexLock lock(&mutex_);
+  return FindLocked(name);
+}
+
+Catalog::CollectionPtr Catalog::FindByName(const std::string& name) const {
+  MutexLock lock(&mutex_);
+  auto found = collections_.find(name);
+  return found == collections_.end() ? nullptr : found->second;
+}
+
+bool Catalog::IsAlias(const std::string& name) const {
+  MutexLock lock(&mutex_);
+  return aliases_.contains(name);
+}
+
+std::vector<Catalog::CollectionPtr> Catalog::All() const {
+  MutexLock lock(&mutex_);
+  std::vector<CollectionPtr> all;
+  for (const auto& [name, collection] : collections_) all.push_back(collection);
+  return all;
+}
+
+std::vector<Alias> Catalog::Aliases() const {
+  MutexLock lock(&mutex_);
+  std::vector<Alias> all;
+  for (const auto& [alias, collection] : aliases_) all.push_back({alias, collection});
+  return all;
+}
+
+std::vector<uint32_t> Catalog::TakeRetired() {
+  MutexLock lock(&mutex_);
+  return std::exchange(retired_, {});
+}
+
+absl::StatusOr<uint64_t> Catalog::Create(const CollectionOptions& options) {
+  absl::Status valid = CheckCollection(options, engine_->options.limits);
+  if (!valid.ok()) return valid;
+  Gate::Pass pass(&engine_->gate);
+  if (!pass.status().ok()) return pass.status();
+  uint64_t version = 0;
+  auto stage = [&](WriteGroup* group) -> absl::Status {
+    if (IsAlias(options.name)) return NameTaken("alias", options.name);
+    if (FindByName(options.name) != nullptr) return NameTaken("collection", options.name);
+    std::string value;
+    absl::Status read = engine_->store->Get(Family::kDefault, kNextCollectionKey, nullptr, &value);
+    if (!read.ok() && !absl::IsNotFound(read)) return read;
+    const uint32_t id = read.ok() ? ReadBigEndian<uint32_t>(value) : 1;
+    records::Change change;
+    change.set_kind(records::Change::CREATE_COLLECTION);
+    change.set_collection(id);
+    auto fill = [&](rocksdb::WriteBatch* batch, uint64_t at) {
+      rocksdb::ColumnFamilyHandle* meta = engine_->store->handle(Family::kDefault);
+      records::CollectionRecord record = RecordOf(id, options);
+      record.set_created_version(at);
+      batch->Put(meta, TaggedKey(kCollectionTag, id), record.SerializeAsString());
+      records::CollectionCounters counters;
+      counters.set_version(at);
+      batch->Put(meta, TaggedKey(kCountersTag, id), counters.SerializeAsString());
+      batch->Put(meta, kNextCollectionKey, CollectionPrefix(id + 1));
+    };
+    auto state = std::make_shared<CollectionState>(id, options);
+    version = group->next_version();
+    group->StageRecord(change, fill, [this, state, at = version] {
+      state->FinishLoad(at, engine_->store->Snapshot());
+      MutexLock lock(&mutex_);
+      collections_[state->options.name] = std::make_shared<EmbeddedCollection>(engine_, state);
+    });
+    return absl::OkStatus();
+  };
+  absl::Status status = engine_->commit.Run(stage, /*exclusive=*/true);
+  if (!status.ok()) return status;
+  return version;
+}
+
+absl::StatusOr<uint64_t> Catalog::Delete(const std::string& name) {
+  Gate::Pass pass(&engine_->gate);
+  if (!pass.status().ok()) return pass.status();
+  uint64_t version = 0;
+  auto stage = [&](WriteGroup* group) -> absl::Status {
+    // Through an alias too, so that the refusal below says what is behind it.
+    const CollectionPtr collection = Find(name);
+    if (collection == nullptr) return NoSuchCollection(name);
+    const std::string own_name = collection->options().name;
+    for (const Alias& alias : Aliases()) {
+      if (alias.collection != own_name) continue;
+      return Error(absl::StatusCode::kFailedPrecondition, "HAS_ALIAS",
+                   absl::StrCat("alias '", alias.name, "' stands for collection '", own_name,
+                                "': delete or switch its aliases first"));
+    }
+    const uint32_t id = collection->state()->id;
+    records::Change change;
+    change.set_kind(records::Change::DELETE_COLLECTION);
+    change.set_collection(id);
+    auto fill = [&](rocksdb::WriteBatch* batch, uint64_t) {
+      rocksdb::ColumnFamilyHandle* meta = engine_->store->handle(Family::kDefault);
+      batch->Delete(meta, TaggedKey(kCollectionTag, id));
+      batch->Delete(meta, TaggedKey(kCountersTag, id));
+      for (Family family :
+           {Family::kItems, Family::kVectors, Family::kOriginals, Family::kFields}) {
+        batch->DeleteRange(engine_->store->handle(family), CollectionPrefix(id),
+                           CollectionPrefix(id + 1));
+      }
+    };
+    version = group->StageRecord(change, fill, [this, collection, own_name] {
+      collection->state()->Retire();
+      MutexLock lock(&mutex_);
+      collections_.erase(own_name);
+      retired_.push_back(collection->state()->id);
+    });
+    return absl::OkStatus();
+  };
+  absl::Status status = engine_->commit.Run(stage, /*exclusive=*/true);
+  if (!status.ok()) return status;
+  return version;
+}
+
+absl::StatusOr<uint64_t> Catalog::Update(const std::string& name, const CollectionUpdate& update) {
+  if (update.target_recall) {
+    absl::Status status = CheckRange("target_recall", *update.target_recall, 1e-6, 1);
+    if (!status.ok()) return status;
+  }
+  Gate::Pass pass(&engine_->gate);
+  if (!pass.status().ok()) return pass.status();
+  uint64_t version = 0;
+  auto stage = [&](WriteGroup* group) -> absl::Status {
+    const CollectionPtr collection = Find(name);
+    if (collection == nullptr) return NoSuchCollection(name);
+    const uint32_t id = collection->state()->id;
+    CollectionOptions options = collection->options();
+    if (update.quota) options.quota = *update.quota;
+    if (update.target_recall) options.index.target_recall = *update.target_recall;
+    auto record = ReadCollectionRecord(*engine_->store, id);
+    if (!record.ok()) return record.status();
+    records::CollectionRecord changed = RecordOf(id, options);
+    changed.set_created_version(record->created_version());
+    auto fill = [&](rocksdb::WriteBatch* batch, uint64_t) {
+      batch->Put(engine_->store->handle(Family::kDefault), TaggedKey(kCollectionTag, id),
+                 changed.SerializeAsString());
+    };
+    version = group->StageRecord(CatalogChange(id), fill, [collection, options] {
+      collection->state()->SetCurrent(options);
+    });
+    return absl::OkStatus();
+  };
+  absl::Status status = engine_->commit.Run(stage, /*exclusive=*/true);
+  if (!status.ok()) return status;
+  return version;
+}
+
+absl::StatusOr<uint64_t> Catalog::SetAlias(const std::string& alias,
+                                           const std::string& collection) {
+  absl::Status valid = CheckName(alias, "an alias");
+  if (!valid.ok()) return valid;
+  Gate::Pass pass(&engine_->gate);
+  if (!pass.status().ok()) return pass.status();
+  uint64_t version = 0;
+  auto stage = [&](WriteGroup* group) -> absl::Status {
+    if (FindByName(alias) != nullptr) return NameTaken("collection", alias);
+    // An alias of an alias becomes one of the collection behind it, as it stands now.
+    const CollectionPtr found = Find(collection);
+    if (found == nullptr) return NoSuchCollection(collection);
+    if (!IsAlias(alias) && Aliases().size() >= kMaxAliases) {
+      return Error(absl::StatusCode::kResourceExhausted, "TOO_MANY_ALIASES",
+                   absl::StrCat("there are ", kMaxAliases, " aliases, and no more are allowed"));
+    }
+    const std::string name = found->options().name;
+    auto fill = [&](rocksdb::WriteBatch* batch, uint64_t) {
+      batch->Put(engine_->store->handle(Family::kDefault), kAliasPrefix + alias, name);
+    };
+    version = group->StageRecord(CatalogChange(found->state()->id), fill, [this, alias, name] {
+      MutexLock lock(&mutex_);
+      aliases_[alias] = name;
+    });
+    return absl::OkStatus();
+  };
+  absl::Status status = engine_->commit.Run(stage, /*exclusive=*/true);
+  if (!status.ok()) return status;
+  return version;
+}
+
+absl::StatusOr<uint64_t> Catalog::DeleteAlias(const std::string& alias) {
+  Gate::Pass pass(&engine_->gate);
+  if (!pass.status().ok()) return pass.status();
+  uint64_t version = 0;
+  auto stage = [&](WriteGroup* group) -> absl::Status {
+    if (!IsAlias(alias)) {
+      return Error(absl::StatusCode::kNotFound, "NO_SUCH_ALIAS",
+                   absl::StrCat("no alias '", alias, "'"));
+    }
+    const CollectionPtr found = Find(alias);
+    auto fill = [&](rocksdb::WriteBatch* batch, uint64_t) {
+      batch->Delete(engine_->store->handle(Family::kDefault), kAliasPrefix + alias);
+    };
+    const uint32_t id = found == nullptr ? 0 : found->state()->id;
+    version = group->StageRecord(CatalogChange(id), fill, [this, alias] {
+      MutexLock lock(&mutex_);
+      aliases_.erase(alias);
+    });
+    return absl::OkStatus();
+  };
+  absl::Status status = engine_->commit.Run(stage, /*exclusive=*/true);
+  if (!status.ok()) return status;
+  return version;
+}
+
+}  // namespace imagesearch::index
