@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "google/protobuf/util/message_differencer.h"
 #include "index/embedded_collection.h"
+#include "index/quota_room.h"
 #include "index/store/merge_patch.h"
 
 namespace imagesearch::index {
@@ -60,6 +61,15 @@ absl::Status EmbeddedCollection::PatchBatch(absl::Span<const std::string> ids, c
                      absl::StrCat("image '", ids[i], "' with the patch: ", fits.message()));
       }
       staged.push_back(std::move(next));
+    }
+    const CollectionOptions current = state_->current();
+    QuotaRoom room(current, *state_, group->Pending(*state_));
+    for (const Staged& next : staged) {
+      const auto bytes = [&](const records::Item& item) {
+        return static_cast<int64_t>(StoredBytes(*next.id, item, current.dimension));
+      };
+      absl::Status fits = room.Take(0, bytes(next.item) - bytes(next.old));
+      if (!fits.ok()) return fits;
     }
     absl::Status begun = group->Begin(state_, 0);
     if (!begun.ok()) return begun;

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "index/embedded_collection.h"
+#include "index/quota_room.h"
 #include "index/store/unit_vector.h"
 
 namespace imagesearch::index {
@@ -31,45 +32,6 @@ struct StagedItem {
   std::vector<float> vector;
   records::Item item;
   UpsertItemResult result;
-};
-
-// How much room the quota leaves, as an op goes on.
-class Room {
- public:
-  Room(const CollectionOptions& options, const CollectionState& state,
-       const WriteGroup::Growth& pending)
-      : options_(options),
-        images_(static_cast<int64_t>(state.view()->live) + pending.images),
-        bytes_(state.stored_bytes.load() + pending.bytes) {}
-
-  // Takes the room for one item, or RESOURCE_EXHAUSTED QUOTA. What makes a collection no larger is
-  // never refused.
-  absl::Status Take(int64_t images, int64_t bytes) {
-    const Quota& quota = options_.quota;
-    if (quota.max_images > 0 && images > 0 &&
-        images_ + images > static_cast<int64_t>(quota.max_images)) {
-      return Refusal(absl::StrCat(images_, " images and may hold ", quota.max_images));
-    }
-    if (quota.max_bytes > 0 && bytes > 0 &&
-        bytes_ + bytes > static_cast<int64_t>(quota.max_bytes)) {
-      return Refusal(absl::StrCat(bytes_, " bytes and may hold ", quota.max_bytes,
-                                  "; this image takes ", bytes, " more"));
-    }
-    images_ += images;
-    bytes_ += bytes;
-    return absl::OkStatus();
-  }
-
- private:
-  absl::Status Refusal(absl::string_view what) const {
-    return Error(absl::StatusCode::kResourceExhausted, "QUOTA",
-                 absl::StrCat("collection '", options_.name, "' holds ", what,
-                              ". Delete images, or raise its quota"));
-  }
-
-  const CollectionOptions& options_;
-  int64_t images_;
-  int64_t bytes_;
 };
 
 // Whether the item may be written over `old`, which is null where there is no live image.
@@ -132,7 +94,7 @@ absl::StatusOr<UpsertResult> EmbeddedCollection::Upsert(std::vector<UpsertItem> 
     const int64_t now = engine_->NowMicros();
     state_->HideExpired(now);
     const CollectionOptions current = options();
-    Room room(current, *state_, group->Pending(*state_));
+    QuotaRoom room(current, *state_, group->Pending(*state_));
     int64_t created = 0;
     // Everything that can fail comes before the first Put.
     std::vector<std::optional<records::Item>> stored(staged.size());
