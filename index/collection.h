@@ -15,6 +15,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "google/protobuf/struct.pb.h"
+#include "index/job_control.h"
 
 namespace imagesearch::index {
 
@@ -220,6 +221,10 @@ class Collection {
   // Builds the best index over everything stored so far and waits for it (tests, benchmarks, after
   // a bulk load).
   virtual absl::Status Optimize() = 0;
+
+  // Optimize, and the space of deleted and overwritten images given back to the disk. Reads and
+  // writes go on meanwhile. CANCELLED.
+  virtual absl::Status Compact(const JobControl& control) { return Optimize(); }
 
  protected:
   // What a backend may leave out.

@@ -13,8 +13,15 @@
 #include "absl/time/time.h"
 #include "base/error.h"
 #include "index/collection.h"
+#include "index/job_control.h"
 
 namespace imagesearch::index {
+
+struct BackupInfo {
+  uint64_t version = 0;  // the backup holds every write up to this one, and none after it
+  uint64_t bytes = 0;
+  uint64_t files = 0;
+};
 
 struct Alias {
   std::string name;
@@ -63,6 +70,17 @@ class Database {
 
   // OK while writes can be served; otherwise why not (disk full, failed sync).
   virtual absl::Status WriteHealth() const = 0;
+
+  // Writes one consistent backup into `folder` (made when missing, else empty) while reads and
+  // writes go on; RestoreBackup (index/embedded_database.h) makes a data folder of it. Progress is
+  // in bytes. A backup that failed or was cancelled is removed again. FAILED_PRECONDITION
+  // FOLDER_NOT_EMPTY, RESOURCE_EXHAUSTED DISK_FULL, CANCELLED, UNIMPLEMENTED where the database has
+  // a way of its own.
+  virtual absl::StatusOr<BackupInfo> CreateBackup(const std::string& folder,
+                                                  const JobControl& control) {
+    return Error(absl::StatusCode::kUnimplemented, "NO_BACKUP",
+                 "this database is backed up with its own tools");
+  }
 
   // Stops background work, saves snapshots if `deadline` leaves time, syncs and closes. Call once,
   // at the end.

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "index/store/keys.h"
+#include "index/store/linked_stop.h"
 #include "index/store/page_token.h"
 #include "index/store/unit_vector.h"
 
@@ -304,15 +305,31 @@ void EmbeddedCollection::ProbeRecall() {
   }
 }
 
-absl::Status EmbeddedCollection::Optimize() {
+absl::Status EmbeddedCollection::Merge(MergeOccasion occasion, const JobControl& control) {
   Gate::Pass pass(&engine_->gate);
   absl::Status status = pass.status();
   if (status.ok()) status = CheckAlive();
-  if (status.ok()) status = merger_.Run(MergeOccasion::kForced);
-  if (absl::IsCancelled(status)) {
-    return Error(absl::StatusCode::kUnavailable, "CLOSED", "the database is closed");
-  }
-  return status;
+  if (status.ok()) status = merger_.Run(occasion, control);
+  return JobError(status, control);
+}
+
+absl::Status EmbeddedCollection::Compact(const JobControl& control) {
+  const LinkedStop stop(control.cancelled, engine_->cancelled);
+  // The index is most of the work; what the store does can't be counted.
+  constexpr uint64_t kParts = 100, kIndexParts = 80;
+  JobControl index_part{nullptr, control.cancelled};
+  index_part.progress = [&](uint64_t done, uint64_t total) {
+    control.Report(total == 0 ? kIndexParts : kIndexParts * done / total, kParts);
+  };
+  absl::Status status = Merge(MergeOccasion::kForced, index_part);
+  if (!status.ok()) return status;
+  Gate::Pass pass(&engine_->gate);
+  status = pass.status();
+  if (status.ok()) status = CheckAlive();
+  control.Report(kIndexParts, kParts);
+  if (status.ok()) status = engine_->store->CompactCollection(state_->id, {nullptr, stop.flag()});
+  if (status.ok()) control.Report(kParts, kParts);
+  return JobError(status, control);
 }
 
 }  // namespace imagesearch::index

@@ -44,7 +44,8 @@ class EmbeddedCollection : public Collection {
   absl::StatusOr<CountResult> Count(const std::string& filter) override;
   absl::StatusOr<ListPage> List(const ListOptions& options) override;
 
-  absl::Status Optimize() override;
+  absl::Status Optimize() override { return Merge(MergeOccasion::kForced, {}); }
+  absl::Status Compact(const JobControl& control) override;
 
   // Deletes images that HideExpired hid; for the background sweep.
   absl::Status SweepExpired();
@@ -59,6 +60,7 @@ class EmbeddedCollection : public Collection {
   struct PreparedQuery;
 
   absl::Status CheckAlive() const;
+  absl::Status Merge(MergeOccasion occasion, const JobControl& control);
   absl::StatusOr<PreparedQuery> Prepare(const Query& query) const;
   absl::StatusOr<SearchResult> Finish(const PreparedQuery& query, const View& view,
                                       uint64_t version,

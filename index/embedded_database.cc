@@ -17,6 +17,7 @@
 #include "base/mutex.h"
 #include "index/catalog.h"
 #include "index/embedded_collection.h"
+#include "index/store/backup.h"
 #include "index/store/engine.h"
 #include "index/store/recovery.h"
 #include "index/store/snapshot.h"
@@ -83,6 +84,8 @@ class EmbeddedDatabase : public Database {
   }
   const std::string& instance_id() const override { return instance_id_; }
   absl::Status WriteHealth() const override;
+  absl::StatusOr<BackupInfo> CreateBackup(const std::string& folder,
+                                          const JobControl& control) override;
   absl::Status Close(absl::Time snapshot_deadline) override;
 
  private:
@@ -116,7 +119,7 @@ class EmbeddedDatabase : public Database {
 absl::Status EmbeddedDatabase::Open() {
   absl::Status status = Load();
   if (!status.ok()) return status;
-  instance_id_ = engine_->store->instance_id();
+  instance_id_ = engine_->store->timeline();
   std::vector<uint32_t> ids;
   for (const auto& collection : Collections()) ids.push_back(collection->state()->id);
   RemoveStrayFolders(*engine_, ids);
@@ -185,6 +188,16 @@ absl::Status EmbeddedDatabase::WriteHealth() const {
   }
   Gate::Pass pass(&engine_->gate);
   return pass.status().ok() ? engine_->store->health() : pass.status();
+}
+
+absl::StatusOr<BackupInfo> EmbeddedDatabase::CreateBackup(const std::string& folder,
+                                                          const JobControl& control) {
+  Gate::Pass pass(&engine_->gate);
+  if (!pass.status().ok()) return pass.status();
+  std::vector<std::shared_ptr<CollectionState>> states;
+  for (const auto& collection : Collections()) states.push_back(collection->state());
+  auto info = WriteBackup(*engine_, states, folder, control);
+  return info.ok() ? std::move(info) : JobError(info.status(), control);
 }
 
 bool EmbeddedDatabase::Pause(std::chrono::milliseconds pause) {

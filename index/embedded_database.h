@@ -49,6 +49,15 @@ struct EmbeddedOptions {
 // FAILED_PRECONDITION when a newer release wrote it, DATA_LOSS when the truth itself is damaged.
 absl::StatusOr<std::unique_ptr<Database>> OpenEmbedded(const EmbeddedOptions& options);
 
+// Makes the data folder `data_dir`, which must be missing or empty, out of a backup that
+// Database::CreateBackup wrote; every byte is checked. The server that opens it is at the backup's
+// version, under a new instance id, since it goes on from there otherwise than the old one did.
+// Progress is in bytes. `env` null: the real file system. NOT_FOUND NO_BACKUP, DATA_LOSS
+// BACKUP_CORRUPT, FAILED_PRECONDITION FOLDER_NOT_EMPTY or NEWER_FORMAT, RESOURCE_EXHAUSTED
+// DISK_FULL, CANCELLED. After a failure or a crash it can be called again.
+absl::StatusOr<BackupInfo> RestoreBackup(const std::string& backup, const std::string& data_dir,
+                                         const JobControl& control, rocksdb::Env* env = nullptr);
+
 }  // namespace imagesearch::index
 
 #endif  // IMAGESEARCH_INDEX_EMBEDDED_DATABASE_H_

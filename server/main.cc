@@ -148,6 +148,7 @@ int Main(int argc, char** argv) {
   }
   SetUpLogging(command->config.log_level(), command->config.log_format() == "json");
   RaiseFileLimit();
+  if (absl::Status simd = index::LimitSimd(command->config.simd()); !simd.ok()) return Fail(simd);
   return Serve(command->config);
 }
 

@@ -58,8 +58,29 @@ absl::StatusOr<std::unique_ptr<encoder::BatchingEncoder>> OpenEncoder(const Serv
   return encoder::MakeBatchingEncoder(*std::move(clip), batching);
 }
 
+absl::Status Restore(const ServerConfig& config,
+                     const std::function<void(const std::string&)>& on_progress) {
+  index::JobControl control;
+  uint64_t told = 0;
+  control.progress = [&](uint64_t done, uint64_t total) {
+    const uint64_t percent = total == 0 ? 100 : 100 * done / total;
+    if (percent / 10 == told / 10) return;
+    told = percent;
+    on_progress(absl::StrCat("restoring ", config.restore(), ": ", percent, " %"));
+  };
+  on_progress(absl::StrCat("restoring ", config.restore()));
+  auto info = index::RestoreBackup(config.restore(), config.data_dir(), control);
+  if (!info.ok()) return info.status();
+  on_progress(absl::StrCat("restored version ", info->version, ", ", info->bytes >> 20, " MiB"));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::unique_ptr<index::Database>> OpenDatabase(
     const ServerConfig& config, const std::function<void(const std::string&)>& on_progress) {
+  if (!config.restore().empty()) {
+    absl::Status restored = Restore(config, on_progress);
+    if (!restored.ok()) return Prefixed("restore", restored);
+  }
   index::EmbeddedOptions options;
   options.data_dir = config.data_dir();
   options.build_threads = config.build_threads();

@@ -3,6 +3,8 @@
 
 #include <atomic>
 
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
 #include "index/ann/simd_variants.h"
 
 namespace imagesearch::index {
@@ -114,6 +116,24 @@ bool ForceSimdLevel(std::optional<SimdLevel> level) {
     }
   }
   return false;
+}
+
+absl::Status LimitSimd(absl::string_view name) {
+  std::optional<SimdLevel> level;
+  if (name == "avx512") {
+    const SimdLevel best = AvailableSimdLevels().back();
+    level = best > SimdLevel::kAvx512 ? best : SimdLevel::kAvx512;
+  } else if (name == "avx2") {
+    level = SimdLevel::kAvx2;
+  } else if (name == "baseline") {
+    level = SimdLevel::kPortable;
+  } else if (name != "auto") {
+    return InvalidArgument("BAD_SIMD", absl::StrCat("no instruction set is called '", name,
+                                                    "'; auto, avx512, avx2 and baseline are"));
+  }
+  if (ForceSimdLevel(level)) return absl::OkStatus();
+  return Error(absl::StatusCode::kFailedPrecondition, "NO_SIMD",
+               absl::StrCat("this processor has no ", name));
 }
 
 const char* SimdLevelName() { return Simd().name; }

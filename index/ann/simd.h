@@ -8,6 +8,9 @@
 #include <optional>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+
 namespace imagesearch::index {
 
 // Ordered: a level includes those before it. kPortable is plain C++ (the only one on aarch64).
@@ -61,6 +64,10 @@ inline void FetchStart(const uint8_t* codes, size_t stride, size_t n) {
 // again. false when the CPU does not have it (nothing changes). Callers that run at the same time
 // may use either.
 bool ForceSimdLevel(std::optional<SimdLevel> level);
+
+// Limits the level by what people call it: "auto" (all the CPU has), "avx512" (with VNNI where the
+// CPU has it), "avx2", "baseline". FAILED_PRECONDITION NO_SIMD when the CPU lacks it.
+absl::Status LimitSimd(absl::string_view name);
 
 // Name of the level in force, for GetServerInfo: "portable", "avx2", "avx512", "avx512-vnni".
 const char* SimdLevelName();

@@ -16,7 +16,7 @@
 
 namespace imagesearch::index {
 
-enum class FileKind : uint32_t { kRows = 1, kAnn = 2, kSnapshot = 3 };
+enum class FileKind : uint32_t { kRows = 1, kAnn = 2, kSnapshot = 3, kBackup = 4 };
 
 // The layout that this release writes; a newer one is refused.
 inline constexpr uint32_t kCheckedFileVersion = 1;

@@ -40,6 +40,12 @@ struct Engine {
   const std::shared_ptr<std::atomic<bool>> cancelled = std::make_shared<std::atomic<bool>>(false);
 };
 
+// What a job's caller is told: a stop that it did not ask for is the database's.
+inline absl::Status JobError(const absl::Status& status, const JobControl& control) {
+  if (!absl::IsCancelled(status) || control.IsCancelled()) return status;
+  return Error(absl::StatusCode::kUnavailable, "CLOSED", "the database is closed");
+}
+
 }  // namespace imagesearch::index
 
 #endif  // IMAGESEARCH_INDEX_STORE_ENGINE_H_

@@ -53,6 +53,7 @@ inline std::string ChangeKey(uint64_t version) {
 // Column family `default`.
 inline constexpr char kVersionKey[] = "version";                 // big-endian uint64
 inline constexpr char kInstanceKey[] = "instance";               // text
+inline constexpr char kTimelineKey[] = "timeline";               // text; only after a restore
 inline constexpr char kNextCollectionKey[] = "next_collection";  // big-endian uint32
 inline constexpr char kAliasPrefix[] = "alias/";  // then the alias -> name of its collection
 inline constexpr char kAliasEnd[] = "alias0";

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "index/store/crash_point.h"
+#include "index/store/linked_stop.h"
 #include "index/store/segment_builder.h"
 #include "index/store/snapshot.h"
 
@@ -40,16 +41,22 @@ bool Merger::IsDue(MergeOccasion occasion) const {
   return Plan(occasion, *state_->view()).has_value();
 }
 
-absl::Status Merger::Run(MergeOccasion occasion) {
+absl::Status Merger::Run(MergeOccasion occasion, const JobControl& control) {
   MutexLock lock(&mutex_);
   const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   const int threads = engine_->options.build_threads > 0 ? engine_->options.build_threads : cores;
+  // Nobody watches or stops a background merge but the engine.
+  std::optional<LinkedStop> stop;
+  JobControl build{control.progress, engine_->cancelled};
+  if (control.cancelled != nullptr) {
+    build.cancelled = stop.emplace(control.cancelled, engine_->cancelled).flag();
+  }
   while (!state_->deleted.load()) {
-    if (engine_->cancelled->load()) return absl::CancelledError("the database closes");
+    if (build.IsCancelled()) return JobCancelled();
     const std::shared_ptr<const View> view = state_->SealTail();
     const std::optional<MergePlan> plan = Plan(occasion, *view);
     if (!plan) return absl::OkStatus();
-    absl::Status status = Merge(*plan, *view, threads);
+    absl::Status status = Merge(*plan, *view, threads, build);
     if (!status.ok()) return status;
     // Once is enough: what was written meanwhile was not there when Optimize was called.
     if (occasion == MergeOccasion::kForced) return absl::OkStatus();
@@ -57,7 +64,8 @@ absl::Status Merger::Run(MergeOccasion occasion) {
   return absl::OkStatus();
 }
 
-absl::Status Merger::Merge(const MergePlan& plan, const View& view, int threads) {
+absl::Status Merger::Merge(const MergePlan& plan, const View& view, int threads,
+                           const JobControl& control) {
   const uint32_t first_slot =
       plan.first_segment == 0 ? 0 : view.segments[plan.first_segment - 1].segment->end_slot();
   uint32_t end_slot =
@@ -68,7 +76,7 @@ absl::Status Merger::Merge(const MergePlan& plan, const View& view, int threads)
   }
   auto segment = BuildSegment(
       engine_, *state_, view.snapshot, first_slot, end_slot,
-      [&](uint64_t rows) { return KindFor(policy_, rows); }, threads);
+      [&](uint64_t rows) { return KindFor(policy_, rows); }, threads, control);
   if (!segment.ok()) return segment.status();
   CrashPoint("merge.before_install");
   state_->InstallSegment(*std::move(segment), first_slot, end_slot);

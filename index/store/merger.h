@@ -20,13 +20,15 @@ class Merger {
   Merger(Engine* engine, std::shared_ptr<CollectionState> state);
 
   // Merges until the policy finds nothing more to do. CANCELLED when the engine stops.
-  absl::Status Run(MergeOccasion occasion);
+  // `control`: progress in rows, roughly.
+  absl::Status Run(MergeOccasion occasion, const JobControl& control = {});
   // Whether Run would build something; cheap.
   bool IsDue(MergeOccasion occasion) const;
 
  private:
   std::optional<MergePlan> Plan(MergeOccasion occasion, const View& view) const;
-  absl::Status Merge(const MergePlan& plan, const View& view, int threads)
+  absl::Status Merge(const MergePlan& plan, const View& view, int threads,
+                     const JobControl& control)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   Engine* const engine_;

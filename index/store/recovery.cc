@@ -125,7 +125,7 @@ absl::Status BuildGap(Engine* engine, const StoreSnapshot& snapshot, const Bitma
   const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   auto segment = BuildSegment(
       engine, *state, snapshot, first_slot, end_slot, [](uint64_t) { return IndexKind::kFlat; },
-      cores);
+      cores, {nullptr, engine->cancelled});
   if (!segment.ok()) return segment.status();
   if (*segment != nullptr) state->LoadSegment(*std::move(segment), live);
   return absl::OkStatus();

@@ -18,12 +18,29 @@
 #include "rocksdb/convenience.h"
 #include "rocksdb/filter_policy.h"
 #include "rocksdb/table.h"
+#include "rocksdb/utilities/checkpoint.h"
 
 namespace imagesearch::index {
 namespace {
 
 constexpr const char* kFamilyNames[kFamilies] = {"default", "items",     "vectors",
                                                  "changes", "originals", "fields"};
+
+// Keeps RocksDB from leaving a log file in a folder that is only read.
+class NoLog : public rocksdb::Logger {
+ public:
+  using rocksdb::Logger::Logv;
+  void Logv(const char* format, va_list arguments) override {}
+};
+
+absl::StatusOr<std::string> RandomId() {
+  unsigned char random[16];
+  if (getrandom(random, sizeof(random), 0) != sizeof(random)) {
+    return Error(absl::StatusCode::kUnavailable, "STORE_IO", "no random bytes from the system");
+  }
+  return absl::BytesToHexString(
+      absl::string_view(reinterpret_cast<const char*>(random), sizeof(random)));
+}
 
 rocksdb::DBOptions MakeDbOptions(rocksdb::Env* env, uint64_t disk_reserve_bytes) {
   rocksdb::DBOptions options;
@@ -123,21 +140,11 @@ absl::Status RocksStore::OpenDatabase() {
 absl::Status RocksStore::CheckAcknowledged(const AckedLog::Note& acked) {
   if (acked.clean || acked.version == 0) return absl::OkStatus();
   const std::string path = options_.data_dir + "/db";
-  rocksdb::DB* db = nullptr;
-  rocksdb::DBOptions db_options = MakeDbOptions(options_.env, options_.disk_reserve_bytes);
-  db_options.create_if_missing = false;
-  db_options.create_missing_column_families = false;
-  rocksdb::Status opened =
-      rocksdb::DB::OpenForReadOnly(rocksdb::Options(db_options, {}), path, &db);
-  if (!opened.ok()) return FromRocks(opened, "checking " + path);
-  std::unique_ptr<rocksdb::DB> owner(db);
-  std::string value;
-  rocksdb::Status got = db->Get(rocksdb::ReadOptions(), kVersionKey, &value);
-  const uint64_t version =
-      got.ok() && value.size() == 8 ? ReadBigEndian<uint64_t>(value) : uint64_t{0};
-  if (version >= acked.version) return absl::OkStatus();
+  const absl::StatusOr<uint64_t> version = VersionOf(options_.env, path);
+  if (!version.ok()) return version.status();
+  if (*version >= acked.version) return absl::OkStatus();
   return Error(absl::StatusCode::kDataLoss, "STORE_CORRUPT",
-               absl::StrCat("the log in ", path, " is damaged: it ends at version ", version,
+               absl::StrCat("the log in ", path, " is damaged: it ends at version ", *version,
                             ", but version ", acked.version,
                             " was acknowledged. Nothing was changed. Restore a backup, or remove ",
                             options_.data_dir, "/ACKED to go on without the versions between"));
@@ -151,17 +158,16 @@ absl::Status RocksStore::LoadIdentity() {
       return Error(absl::StatusCode::kDataLoss, "STORE_CORRUPT", "the version record is damaged");
     }
     recovered_version_ = ReadBigEndian<uint64_t>(value);
+    rocksdb::Status read = db_->Get(rocksdb::ReadOptions(), kTimelineKey, &timeline_);
+    if (!read.ok() && !read.IsNotFound()) return FromRocks(read, "reading the timeline");
     return FromRocks(db_->Get(rocksdb::ReadOptions(), kInstanceKey, &instance_id_),
                      "reading the instance id");
   }
   if (!got.IsNotFound()) return FromRocks(got, "reading the version");
   // New. Version 1 is the empty store.
-  unsigned char random[16];
-  if (getrandom(random, sizeof(random), 0) != sizeof(random)) {
-    return Error(absl::StatusCode::kUnavailable, "STORE_IO", "no random bytes from the system");
-  }
-  instance_id_ = absl::BytesToHexString(
-      absl::string_view(reinterpret_cast<const char*>(random), sizeof(random)));
+  auto random = RandomId();
+  if (!random.ok()) return random.status();
+  instance_id_ = *std::move(random);
   recovered_version_ = 1;
   rocksdb::WriteBatch batch;
   batch.Put(kInstanceKey, instance_id_);
@@ -169,6 +175,59 @@ absl::Status RocksStore::LoadIdentity() {
   rocksdb::WriteOptions synced;
   synced.sync = true;
   return FromRocks(db_->Write(synced, &batch), "writing the identity");
+}
+
+absl::StatusOr<uint64_t> RocksStore::VersionOf(rocksdb::Env* env, const std::string& folder) {
+  rocksdb::DB* db = nullptr;
+  rocksdb::DBOptions options = MakeDbOptions(env, 0);
+  options.create_if_missing = false;
+  options.create_missing_column_families = false;
+  options.info_log = std::make_shared<NoLog>();
+  rocksdb::Status opened =
+      rocksdb::DB::OpenForReadOnly(rocksdb::Options(options, {}), folder, &db);
+  if (!opened.ok()) return FromRocks(opened, "checking " + folder);
+  std::unique_ptr<rocksdb::DB> owner(db);
+  std::string value;
+  rocksdb::Status got = db->Get(rocksdb::ReadOptions(), kVersionKey, &value);
+  return got.ok() && value.size() == 8 ? ReadBigEndian<uint64_t>(value) : uint64_t{0};
+}
+
+absl::Status RocksStore::Checkpoint(const std::string& folder) const {
+  rocksdb::Checkpoint* made = nullptr;
+  rocksdb::Status status = rocksdb::Checkpoint::Create(db_.get(), &made);
+  const std::unique_ptr<rocksdb::Checkpoint> checkpoint(made);
+  if (status.ok()) status = checkpoint->CreateCheckpoint(folder);
+  return FromRocks(status, "making the checkpoint " + folder);
+}
+
+absl::Status RocksStore::CompactCollection(uint32_t collection, const JobControl& control) const {
+  const std::string from = CollectionPrefix(collection), to = CollectionPrefix(collection + 1);
+  const rocksdb::Slice begin(from), end(to);
+  std::atomic<bool> never{false};
+  rocksdb::CompactRangeOptions options;
+  options.exclusive_manual_compaction = false;
+  options.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForceOptimized;
+  // RocksDB only reads it.
+  options.canceled = control.cancelled != nullptr
+                         ? const_cast<std::atomic<bool>*>(control.cancelled.get())
+                         : &never;
+  for (Family family : {Family::kItems, Family::kVectors, Family::kOriginals, Family::kFields}) {
+    rocksdb::Status status = db_->CompactRange(options, handle(family), &begin, &end);
+    if (control.IsCancelled()) return JobCancelled();
+    if (!status.ok()) return FromRocks(status, "compacting the store");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RocksStore::StartTimeline() {
+  auto random = RandomId();
+  if (!random.ok()) return random.status();
+  rocksdb::WriteOptions synced;
+  synced.sync = true;
+  absl::Status status =
+      FromRocks(db_->Put(synced, kTimelineKey, *random), "writing the timeline");
+  if (status.ok()) timeline_ = *std::move(random);
+  return status;
 }
 
 RocksStore::~RocksStore() {

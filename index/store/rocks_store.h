@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/mutex.h"
+#include "index/job_control.h"
 #include "index/store/acked_log.h"
 #include "rocksdb/db.h"
 #include "rocksdb/env.h"
@@ -85,10 +86,25 @@ class RocksStore {
   bool has_failed() const;
   // RESOURCE_EXHAUSTED DISK_FULL unless `bytes` more can be written above the reserve.
   absl::Status CheckDiskSpace(uint64_t bytes) const;
+  // Makes `folder`, whose parent exists, a store of its own with the state of some version between
+  // the call and the return. Files are shared by hard links where the file system allows.
+  absl::Status Checkpoint(const std::string& folder) const;
+  // The version of the store in `folder`, which nobody has open; changes nothing there.
+  static absl::StatusOr<uint64_t> VersionOf(rocksdb::Env* env, const std::string& folder);
+  // Rewrites the tables of a collection without what was deleted and overwritten. CANCELLED.
+  absl::Status CompactCollection(uint32_t collection, const JobControl& control) const;
+  // Gives the store a new identity towards clients: what comes after its newest version is another
+  // history than the one that others may have seen. Call before anything else is written.
+  absl::Status StartTimeline();
+
   // Drops change records below `version`. Not synced: they may come back after a crash.
   absl::Status TrimChanges(uint64_t version);
   uint64_t recovered_version() const { return recovered_version_; }
+  // Made with the folder: which index files belong to it.
   const std::string& instance_id() const { return instance_id_; }
+  // What clients see: versions of one timeline can be compared. The instance, until a backup of it
+  // was restored.
+  const std::string& timeline() const { return timeline_.empty() ? instance_id_ : timeline_; }
   const std::string& data_dir() const { return options_.data_dir; }
   rocksdb::Env* env() const { return options_.env; }
 
@@ -110,6 +126,7 @@ class RocksStore {
 
   uint64_t recovered_version_ = 0;
   std::string instance_id_;
+  std::string timeline_;  // empty: that of the instance
   bool closed_ = false;
 
   mutable Mutex mutex_;

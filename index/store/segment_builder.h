@@ -20,12 +20,12 @@ std::string IndexFolder(const Engine& engine, uint32_t collection);
 FileIdentity IdentityOf(const Engine& engine, const CollectionState& state);
 
 // A segment over what `snapshot` holds in slots [first_slot, end_slot), with its files written and
-// synced. `kind_for(rows)` names the kind. Null when no row is there. CANCELLED when the engine
-// stops meanwhile.
+// synced. `kind_for(rows)` names the kind. Null when no row is there. CANCELLED when
+// `control` says so, which must include the engine's own flag.
 absl::StatusOr<std::shared_ptr<const Segment>> BuildSegment(
     Engine* engine, const CollectionState& state, const StoreSnapshot& snapshot,
     uint32_t first_slot, uint32_t end_slot, const std::function<IndexKind(uint64_t)>& kind_for,
-    int threads);
+    int threads, const JobControl& control);
 
 // DATA_LOSS or NOT_FOUND when its files are not whole.
 absl::StatusOr<std::shared_ptr<const Segment>> ReadSegment(const Engine& engine,

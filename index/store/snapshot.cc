@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <functional>
 #include <set>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -48,6 +49,17 @@ absl::StatusOr<records::SnapshotDescription> ReadOne(const Engine& engine,
   return snapshot;
 }
 
+// The files that a snapshot needs, itself first.
+std::vector<std::string> FilesOf(const std::string& name,
+                                 const records::SnapshotDescription& snapshot) {
+  std::vector<std::string> files{name};
+  for (const std::string& segment : snapshot.segments()) {
+    files.push_back(segment + ".rows");
+    files.push_back(segment + ".ann");
+  }
+  return files;
+}
+
 void RemoveUnnamed(const Engine& engine, const CollectionState& state) {
   const std::string folder = IndexFolder(engine, state.id);
   rocksdb::Env* env = engine.store->env();
@@ -57,11 +69,7 @@ void RemoveUnnamed(const Engine& engine, const CollectionState& state) {
     auto snapshot = ReadOne(engine, state, absl::StrCat(folder, "/", name));
     if (!snapshot.ok() || kept == kKept) continue;
     ++kept;
-    named.insert(name);
-    for (const std::string& segment : snapshot->segments()) {
-      named.insert(segment + ".rows");
-      named.insert(segment + ".ann");
-    }
+    for (std::string& file : FilesOf(name, *snapshot)) named.insert(std::move(file));
   }
   std::vector<std::string> children;
   env->GetChildren(folder, &children).PermitUncheckedError();
@@ -110,6 +118,15 @@ std::vector<records::SnapshotDescription> ReadSnapshots(const Engine& engine,
     }
   }
   return snapshots;
+}
+
+std::vector<std::string> NewestSnapshotFiles(const Engine& engine, const CollectionState& state) {
+  const std::string folder = IndexFolder(engine, state.id);
+  for (const std::string& name : SnapshotNames(engine, folder)) {
+    auto snapshot = ReadOne(engine, state, absl::StrCat(folder, "/", name));
+    if (snapshot.ok()) return FilesOf(name, *snapshot);
+  }
+  return {};
 }
 
 std::optional<uint64_t> OldestSnapshot(const Engine& engine, uint32_t collection) {

@@ -24,6 +24,10 @@ std::vector<records::SnapshotDescription> ReadSnapshots(const Engine& engine,
                                                         const CollectionState& state,
                                                         std::vector<std::string>* problems);
 
+// Names of the files that the newest whole snapshot needs, its own among them; empty when there is
+// none. A merge may remove them soon after.
+std::vector<std::string> NewestSnapshotFiles(const Engine& engine, const CollectionState& state);
+
 // The version of the oldest kept snapshot; nullopt when there is none.
 std::optional<uint64_t> OldestSnapshot(const Engine& engine, uint32_t collection);
 

@@ -123,6 +123,19 @@ INSTANTIATE_TEST_SUITE_P(Levels, SimdTest,
                          ::testing::Values(SimdLevel::kPortable, SimdLevel::kAvx2,
                                            SimdLevel::kAvx512, SimdLevel::kAvx512Vnni));
 
+TEST(LimitSimd, TakesTheNamesOfTheSettingAndSaysWhatTheProcessorLacks) {
+  const SimdLevel best = AvailableSimdLevels().back();
+  EXPECT_TRUE(LimitSimd("baseline").ok());
+  EXPECT_EQ(Simd().level, SimdLevel::kPortable);
+  EXPECT_EQ(LimitSimd("avx2").ok(), best >= SimdLevel::kAvx2);
+  EXPECT_EQ(Simd().level, std::min(best, SimdLevel::kAvx2));
+  EXPECT_EQ(LimitSimd("avx512").ok(), best >= SimdLevel::kAvx512);
+  EXPECT_TRUE(LimitSimd("auto").ok());
+  EXPECT_EQ(Simd().level, best);
+  EXPECT_EQ(LimitSimd("sse9").code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(Simd().level, best);
+}
+
 TEST(SimdLevelTest, ALevelThatTheCpuLacksChangesNothing) {
   const char* before = SimdLevelName();
   EXPECT_FALSE(ForceSimdLevel(static_cast<SimdLevel>(99)));

@@ -1,7 +1,10 @@
 // The embedded database for the conformance suite: every kind, with thresholds so low that merges
 // and real indexes take part in small tests.
+#include <cstdlib>
+#include <iostream>
 #include <utility>
 
+#include "index/ann/simd.h"
 #include "index/embedded_database.h"
 #include "tests/index/conformance.h"
 #include "tests/index/temp_dir.h"
@@ -50,6 +53,13 @@ class EmbeddedBackend : public Backend {
 }  // namespace
 
 std::vector<BackendFactory> Backends() {
+  if (const char* level = std::getenv("IMAGESEARCH_TEST_SIMD")) {
+    const absl::Status limited = LimitSimd(level);
+    if (!limited.ok()) {
+      std::cerr << limited << std::endl;
+      std::_Exit(77);  // ctest: skipped
+    }
+  }
   std::vector<BackendFactory> factories;
   auto add = [&](std::string name, IndexKind kind, int merge_tail_rows, int min_indexed_rows) {
     IndexOptions index;
