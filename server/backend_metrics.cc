@@ -110,6 +110,16 @@ void AddCollections(index::Database& database, Families& out) {
        &index::CollectionInfo::disk_bytes);
   each("imagesearch_collection_memory_bytes", "Memory of the index, about",
        &index::CollectionInfo::memory_bytes);
+  for (const index::CollectionInfo& info : infos) {
+    const auto recall = [&](const char* kind, const std::optional<double>& value) {
+      if (!value) return;
+      out.Add("imagesearch_collection_recall",
+              "Recall@10 of recent answers without filter, against exact search", MetricType::Gauge,
+              *value, {{"collection", info.options.name}, {"kind", kind}});
+    };
+    recall("text", info.recall_text);
+    recall("image", info.recall_image);
+  }
   out.Add("imagesearch_version", "Newest version", MetricType::Gauge,
           static_cast<double>(database.version()));
   out.Add("imagesearch_write_healthy", "1 while writes can be served", MetricType::Gauge,

@@ -12,6 +12,7 @@
 #include "encoder/clip/self_test.h"
 #include "index/embedded_database.h"
 #include "server/config/limits.h"
+#include "server/text_sample.h"
 
 namespace imagesearch::server {
 namespace {
@@ -76,7 +77,8 @@ absl::Status Restore(const ServerConfig& config,
 }
 
 absl::StatusOr<std::unique_ptr<index::Database>> OpenDatabase(
-    const ServerConfig& config, const std::function<void(const std::string&)>& on_progress) {
+    const ServerConfig& config, const std::function<void(const std::string&)>& on_progress,
+    std::shared_ptr<TextSamples> texts) {
   if (!config.restore().empty()) {
     absl::Status restored = Restore(config, on_progress);
     if (!restored.ok()) return Prefixed("restore", restored);
@@ -91,6 +93,9 @@ absl::StatusOr<std::unique_ptr<index::Database>> OpenDatabase(
   options.disk_reserve_bytes = static_cast<uint64_t>(config.disk_reserve_mb()) << 20;
   options.limits = LimitsOf(config);
   options.on_progress = on_progress;
+  options.text_sample = [texts = std::move(texts)](const index::CollectionOptions& collection) {
+    return texts->Of(collection.model_fingerprint);
+  };
   auto database = index::OpenEmbedded(options);
   if (!database.ok()) return Prefixed("data folder", database.status());
   return database;
@@ -120,8 +125,10 @@ absl::StatusOr<Backend> OpenBackend(const ServerConfig& config,
   // Shared, because the thread may outlive this call.
   auto database = std::make_shared<absl::StatusOr<std::unique_ptr<index::Database>>>(
       absl::UnknownError("not opened"));
-  std::thread opener(
-      [database, config, on_progress] { *database = OpenDatabase(config, on_progress); });
+  const auto texts = std::make_shared<TextSamples>(config.data_dir() + "/texts");
+  std::thread opener([database, config, on_progress, texts] {
+    *database = OpenDatabase(config, on_progress, texts);
+  });
   auto encoder = OpenEncoder(config);
   if (!encoder.ok()) {
     // Recovery may take long and can't be stopped. The caller must end the process; as after a
@@ -134,6 +141,8 @@ absl::StatusOr<Backend> OpenBackend(const ServerConfig& config,
   Backend backend;
   backend.batching = encoder->get();
   backend.encoder = *std::move(encoder);
+  // Not before the data folder is open: it may have had to be empty.
+  texts->Add(backend.encoder);
   backend.database = std::move(**database);
   return backend;
 }

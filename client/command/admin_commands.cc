@@ -7,6 +7,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "base/error.h"
 #include "client/command/context.h"
 #include "client/command/output.h"
@@ -43,7 +44,11 @@ void PrintCollections(const Context& context, const std::vector<v1::Collection>&
                {"dimension", Table::Align::kRight},
                {"model"},
                {"disk", Table::Align::kRight},
-               {"memory", Table::Align::kRight}});
+               {"memory", Table::Align::kRight},
+               {"recall text/image", Table::Align::kRight}});
+  const auto recall = [](bool known, double value) {
+    return known ? absl::StrFormat("%.3f", value) : std::string("-");
+  };
   for (const auto& collection : collections) {
     std::string kind = v1::Index::Kind_Name(collection.index().kind());
     if (collection.serving_kind() != collection.index().kind()) {
@@ -52,7 +57,9 @@ void PrintCollections(const Context& context, const std::vector<v1::Collection>&
     table.AddRow({collection.name(), HumanCount(collection.image_count()), kind,
                   absl::StrCat(collection.dimension()),
                   collection.model_id().empty() ? "-" : collection.model_id(),
-                  HumanBytes(collection.disk_bytes()), HumanBytes(collection.memory_bytes())});
+                  HumanBytes(collection.disk_bytes()), HumanBytes(collection.memory_bytes()),
+                  recall(collection.has_recall_text(), collection.recall_text()) + " / " +
+                      recall(collection.has_recall_image(), collection.recall_image())});
   }
   table.Print(std::cout);
 }

@@ -88,6 +88,8 @@ Json ToJson(const v1::Collection& collection) {
           {"image_count", collection.image_count()},
           {"disk_bytes", collection.disk_bytes()},
           {"memory_bytes", collection.memory_bytes()},
+          {"recall_text", collection.has_recall_text() ? Json(collection.recall_text()) : Json()},
+          {"recall_image", collection.has_recall_image() ? Json(collection.recall_image()) : Json()},
           {"aliases",
            std::vector<std::string>(collection.aliases().begin(), collection.aliases().end())},
           {"quota",

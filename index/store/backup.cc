@@ -99,13 +99,14 @@ class BackupWriter {
       entry->set_name(file.name);
       uint32_t crc = 0;
       uint64_t size = 0;
-      absl::Status status = ReadPieces(env_, folder_ + "/" + file.name, [&](absl::string_view bytes) {
-        crc = Crc32c(bytes.data(), bytes.size(), crc);
-        size += bytes.size();
-        done += bytes.size();
-        control_.Report(std::min(done, total), total);
-        return IsStopped() ? JobCancelled() : absl::OkStatus();
-      });
+      absl::Status status =
+          ReadPieces(env_, folder_ + "/" + file.name, [&](absl::string_view bytes) {
+            crc = Crc32c(bytes.data(), bytes.size(), crc);
+            size += bytes.size();
+            done += bytes.size();
+            control_.Report(std::min(done, total), total);
+            return IsStopped() ? JobCancelled() : absl::OkStatus();
+          });
       if (!status.ok()) return status;
       entry->set_size(size);
       entry->set_crc32c(crc);

@@ -167,6 +167,9 @@ absl::StatusOr<std::unique_ptr<CheckedFile>> CheckedFile::Open(const std::string
   absl::Status status = file->Verify(kind, path);
   if (!status.ok()) return status;
   madvise(data, file->size_, MADV_NORMAL);
+  // The check read all of it; what nobody needs now shall not count as this process's memory. The
+  // pages stay in the system's cache.
+  madvise(data, file->size_, MADV_DONTNEED);
   return file;
 }
 

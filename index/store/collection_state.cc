@@ -178,6 +178,7 @@ void CollectionState::Append(View* view, uint32_t slot, absl::string_view id,
   TailPart& part = view->tail.back();
   std::copy(vector.begin(), vector.end(),
             open_chunk_->vectors.get() + size_t{part.rows} * options.dimension);
+  open_chunk_->codes.Set(part.rows, vector.data());
   open_chunk_->slots[part.rows] = slot;
   open_chunk_->ids[part.rows] = std::string(id);
   part.alive[part.rows >> 6] |= uint64_t{1} << (part.rows & 63);
@@ -299,9 +300,11 @@ uint64_t CollectionState::memory_bytes() const {
     bytes += part.segment->index().memory_bytes();
     if (part.alive != nullptr) bytes += part.alive->size() * sizeof(uint64_t);
   }
-  const uint64_t chunk_bytes =
-      sizeof(TailChunk) + uint64_t{TailChunk::kRows} * options.dimension * sizeof(float);
-  return bytes + now->tail.size() * chunk_bytes;
+  for (const TailPart& part : now->tail) {
+    bytes += sizeof(TailChunk) + uint64_t{TailChunk::kRows} * options.dimension * sizeof(float) +
+             part.chunk->codes.memory_bytes();
+  }
+  return bytes;
 }
 
 }  // namespace imagesearch::index

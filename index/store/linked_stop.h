@@ -18,8 +18,7 @@ class LinkedStop {
  public:
   using Flag = std::shared_ptr<const std::atomic<bool>>;
   // Either may be null.
-  LinkedStop(Flag a, Flag b)
-      : a_(std::move(a)), b_(std::move(b)), watcher_([this] { Watch(); }) {}
+  LinkedStop(Flag a, Flag b) : a_(std::move(a)), b_(std::move(b)), watcher_([this] { Watch(); }) {}
   ~LinkedStop() {
     {
       MutexLock lock(&mutex_);

@@ -49,9 +49,9 @@ absl::StatusOr<records::BackupManifest> ReadManifest(const std::string& backup) 
   for (const auto& entry : manifest.files()) {
     // Only names that WriteBackup makes: nothing may lead out of the folder.
     const std::string& name = entry.name();
-    const bool ours = (name == "FORMAT" || absl::StartsWith(name, "db/") ||
-                       absl::StartsWith(name, "index/")) &&
-                      !absl::StrContains(name, "..");
+    const bool ours =
+        (name == "FORMAT" || absl::StartsWith(name, "db/") || absl::StartsWith(name, "index/")) &&
+        !absl::StrContains(name, "..");
     if (!ours) return BadBackup(backup, "its manifest names a foreign file");
   }
   return manifest;
@@ -67,8 +67,8 @@ absl::Status ClearFolder(rocksdb::Env* env, const std::string& data_dir) {
   };
   const bool cut_off = has(kDraft) && !has("FORMAT");
   for (const std::string& name : *names) {
-    const bool draft = cut_off && (name == kDraft || name == "db" || name == "index" ||
-                                   name == "ACKED");
+    const bool draft =
+        cut_off && (name == kDraft || name == "db" || name == "index" || name == "ACKED");
     if (name == "lost+found" || draft) continue;
     return Error(absl::StatusCode::kFailedPrecondition, "FOLDER_NOT_EMPTY",
                  absl::StrCat("a backup is restored into an empty data folder only, and ", data_dir,
@@ -148,9 +148,9 @@ absl::Status TryStore(rocksdb::Env* env, const records::BackupManifest& manifest
   auto store = RocksStore::Open(options);
   if (!store.ok()) return store.status();
   if ((*store)->recovered_version() != manifest.version()) {
-    return BadBackup(backup, absl::StrCat("it is of version ", manifest.version(),
-                                          ", but its store ends at version ",
-                                          (*store)->recovered_version()));
+    return BadBackup(
+        backup, absl::StrCat("it is of version ", manifest.version(),
+                             ", but its store ends at version ", (*store)->recovered_version()));
   }
   absl::Status status = (*store)->StartTimeline();
   absl::Status closed = (*store)->Close();

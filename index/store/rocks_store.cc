@@ -183,8 +183,7 @@ absl::StatusOr<uint64_t> RocksStore::VersionOf(rocksdb::Env* env, const std::str
   options.create_if_missing = false;
   options.create_missing_column_families = false;
   options.info_log = std::make_shared<NoLog>();
-  rocksdb::Status opened =
-      rocksdb::DB::OpenForReadOnly(rocksdb::Options(options, {}), folder, &db);
+  rocksdb::Status opened = rocksdb::DB::OpenForReadOnly(rocksdb::Options(options, {}), folder, &db);
   if (!opened.ok()) return FromRocks(opened, "checking " + folder);
   std::unique_ptr<rocksdb::DB> owner(db);
   std::string value;
@@ -224,8 +223,7 @@ absl::Status RocksStore::StartTimeline() {
   if (!random.ok()) return random.status();
   rocksdb::WriteOptions synced;
   synced.sync = true;
-  absl::Status status =
-      FromRocks(db_->Put(synced, kTimelineKey, *random), "writing the timeline");
+  absl::Status status = FromRocks(db_->Put(synced, kTimelineKey, *random), "writing the timeline");
   if (status.ok()) timeline_ = *std::move(random);
   return status;
 }

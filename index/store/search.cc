@@ -20,9 +20,9 @@ float Score(const float* a, const float* b, int dimension) {
 }
 
 // One query's way through the parts of a view.
-class Collector {
+class PartsCollector {
  public:
-  Collector(const SearchSpec& spec, int dimension, size_t fetch)
+  PartsCollector(const SearchSpec& spec, int dimension, size_t fetch)
       : spec_(spec), dimension_(dimension), fetch_(fetch) {}
 
   void AddSegment(const Segment& segment, const std::vector<Neighbor>& neighbors) {
@@ -37,11 +37,23 @@ class Collector {
   }
 
   void AddTail(const View& view) {
+    if (view.tail.empty()) return;
+    const QueryCode code = EncodeQueryCode(spec_.vector, dimension_);
+    const ErrorBound bound = spec_.exact ? ErrorBound::kProved : ErrorBound::kLikely;
+    // What is below the k-th of the segments needs no look.
+    float least = -2;
+    if (candidates_.size() >= spec_.k) {
+      const auto kth = candidates_.begin() + static_cast<ptrdiff_t>(spec_.k) - 1;
+      std::nth_element(candidates_.begin(), kth, candidates_.end());
+      least = kth->score;
+    }
     // Worst first. It keeps ties by id, so what it drops can't come before what it keeps.
     std::vector<Candidate> heap;
+    float bounds[TailChunk::kRows];
     for (const TailPart& part : view.tail) {
+      part.chunk->codes.UpperBounds(code, bound, part.rows, bounds);
       for (uint32_t row = 0; row < part.rows; ++row) {
-        if (!part.IsAlive(row)) continue;
+        if (bounds[row] < least || !part.IsAlive(row)) continue;
         if (spec_.allowed != nullptr && !spec_.allowed->Contains(part.chunk->slots[row])) continue;
         const float* vector = part.chunk->vector(row);
         const Candidate candidate{Score(spec_.vector, vector, dimension_), part.chunk->ids[row],
@@ -55,6 +67,7 @@ class Collector {
           heap.back() = candidate;
           std::push_heap(heap.begin(), heap.end());
         }
+        if (heap.size() == fetch_) least = std::max(least, heap.front().score);
       }
     }
     candidates_.insert(candidates_.end(), heap.begin(), heap.end());
@@ -96,7 +109,7 @@ std::vector<Candidate> SearchOne(const View& view, int dimension, const SearchSp
                                  size_t fetch) {
   std::vector<Candidate> result;
   while (true) {
-    Collector collector(spec, dimension, fetch);
+    PartsCollector collector(spec, dimension, fetch);
     for (const SegmentPart& part : view.segments) {
       const SegmentMask mask(part, spec.allowed);
       if (mask.count() == 0) continue;
@@ -119,7 +132,7 @@ std::vector<std::vector<Candidate>> SearchView(const View& view, int dimension,
     results[0] = SearchOne(view, dimension, specs[0], specs[0].k + kTieSlack);
     return results;
   }
-  std::vector<Collector> collectors;
+  std::vector<PartsCollector> collectors;
   for (const SearchSpec& spec : specs) {
     collectors.emplace_back(spec, dimension, spec.k + kTieSlack);
   }

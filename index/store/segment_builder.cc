@@ -22,12 +22,9 @@ std::string NewName(uint32_t first_slot, uint32_t end_slot) {
   return absl::StrFormat("%08x-%08x-%08x", first_slot, end_slot, random());
 }
 
-absl::StatusOr<std::shared_ptr<const RowFile>> WriteRows(Engine* engine,
-                                                         const CollectionState& state,
-                                                         const StoreSnapshot& snapshot,
-                                                         uint32_t first_slot, uint32_t end_slot,
-                                                         const std::string& path,
-                                                         const JobControl& control) {
+absl::StatusOr<std::shared_ptr<const RowFile>> WriteRows(
+    Engine* engine, const CollectionState& state, const StoreSnapshot& snapshot,
+    uint32_t first_slot, uint32_t end_slot, const std::string& path, const JobControl& control) {
   const FileIdentity identity = IdentityOf(*engine, state);
   auto writer = RowFileWriter::Create(engine->store->env(), path, identity);
   if (!writer.ok()) return writer.status();

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "index/ann/tail_codes.h"
 #include "index/store/rocks_store.h"
 #include "index/store/segment.h"
 
@@ -21,12 +22,15 @@ namespace imagesearch::index {
 struct TailChunk {
   static constexpr uint32_t kRows = 128;
   explicit TailChunk(int dimension)
-      : dimension(dimension), vectors(new float[size_t{kRows} * dimension]) {}
+      : dimension(dimension),
+        vectors(new float[size_t{kRows} * dimension]),
+        codes(dimension, kRows) {}
 
   const float* vector(uint32_t row) const { return vectors.get() + size_t{row} * dimension; }
 
   const int dimension;
   const std::unique_ptr<float[]> vectors;  // (kRows, dimension) row-major, length 1
+  TailCodes codes;                         // of the same rows
   std::array<uint32_t, kRows> slots{};     // ascending
   std::array<std::string, kRows> ids;
 };

@@ -81,6 +81,8 @@ void FillCollection(const index::CollectionInfo& info, v1::Collection* out) {
   quota->set_max_images(info.options.quota.max_images);
   quota->set_max_bytes(info.options.quota.max_bytes);
   quota->set_used_bytes(info.stored_bytes);
+  if (info.recall_text) out->set_recall_text(*info.recall_text);
+  if (info.recall_image) out->set_recall_image(*info.recall_image);
 }
 
 index::Quota ToQuota(const v1::Quota& quota) { return {quota.max_images(), quota.max_bytes()}; }

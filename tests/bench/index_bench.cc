@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -49,6 +50,7 @@ struct Flags {
   int m = 0, ef_construction = 0, lists = 0;
   bool with_text_sample = true;
   bool filters = true;
+  bool random_parameters = false;
 };
 
 std::vector<float> ReadRaw(const std::string& path) {
@@ -225,6 +227,27 @@ void RunKind(const Flags& flags, const std::string& name,
               static_cast<double>(done_all) / (Now() - all_start));
 }
 
+// Data unlike those that anything here was tuned on; printed, so that a run can be repeated.
+void DrawParameters(testing::ClipLikeOptions& data) {
+  std::random_device device;
+  std::mt19937 random(device());
+  const auto draw = [&](float low, float high) {
+    return std::uniform_real_distribution<float>(low, high)(random);
+  };
+  data.clusters = static_cast<uint32_t>(std::exp(draw(std::log(200.0f), std::log(8000.0f))));
+  data.mean_part = draw(0.3f, 0.6f);
+  data.cluster_part = draw(0.15f, 0.3f);
+  data.spectrum = draw(0.2f, 0.5f);
+  data.text_own = draw(0.1f, 0.25f);
+  data.text_noise = draw(0.25f, 0.5f);
+  data.seed = random();
+  std::printf(
+      "--clusters %u --mean-part %.4f --cluster-part %.4f --spectrum %.4f --text-own %.4f "
+      "--text-noise %.4f --seed %llu\n",
+      data.clusters, data.mean_part, data.cluster_part, data.spectrum, data.text_own,
+      data.text_noise, static_cast<unsigned long long>(data.seed));
+}
+
 int Run(Flags flags) {
   if (!flags.simd.empty()) {
     for (SimdLevel level : AvailableSimdLevels()) {
@@ -233,6 +256,7 @@ int Run(Flags flags) {
     }
   }
   ClipLikeData data;
+  if (flags.random_parameters) DrawParameters(flags.data);
   if (flags.read.empty()) {
     data = testing::MakeClipLike(flags.data);
   } else {
@@ -325,6 +349,8 @@ int main(int argc, char** argv) {
   app.add_option("--text-own", flags.data.text_own, "a text's length towards its image");
   app.add_option("--text-noise", flags.data.text_noise, "squared length of a text's noise");
   app.add_option("--seed", flags.data.seed, "of the generator");
+  app.add_flag("--random-parameters", flags.random_parameters,
+               "draw the generator's parameters at run time, and print them");
   app.add_option("--kinds", flags.kinds, "comma-separated: auto, flat, hnsw, ivf");
   app.add_option("--read", flags.read, "folder with base.f32, image.f32, text.f32");
   app.add_option("--write", flags.write, "folder to write them to, for the peers");

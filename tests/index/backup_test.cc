@@ -76,7 +76,8 @@ class BackupTest : public ::testing::Test {
   }
   void Fill(Database* database, int from, int to) {
     std::vector<UpsertItem> items;
-    for (int i = from; i < to; ++i) items.push_back(ContentItem(absl::StrCat("i", i), 1, kDimension));
+    for (int i = from; i < to; ++i)
+      items.push_back(ContentItem(absl::StrCat("i", i), 1, kDimension));
     ASSERT_TRUE((*database->GetCollection("c"))->Upsert(std::move(items), {}).ok());
   }
   void Flip(const fs::path& path) {

@@ -278,11 +278,13 @@ TEST_P(ModelTest, RandomOperationsAnswerLikeTheOracle) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, ModelTest,
-                         ::testing::Values(IndexKind::kFlat, IndexKind::kHnsw, IndexKind::kIvf),
+                         ::testing::Values(IndexKind::kFlat, IndexKind::kHnsw, IndexKind::kIvf,
+                                           IndexKind::kAuto),
                          [](const auto& info) {
                            return std::string(info.param == IndexKind::kFlat   ? "Flat"
                                               : info.param == IndexKind::kHnsw ? "Hnsw"
-                                                                               : "Ivf");
+                                              : info.param == IndexKind::kIvf  ? "Ivf"
+                                                                               : "Auto");
                          });
 
 }  // namespace
