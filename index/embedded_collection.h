@@ -44,6 +44,12 @@ class EmbeddedCollection : public Collection {
   absl::StatusOr<CountResult> Count(const std::string& filter) override;
   absl::StatusOr<ListPage> List(const ListOptions& options) override;
 
+  absl::StatusOr<VectorSample> Sample(size_t n) override;
+  absl::StatusOr<KeywordResult> SearchKeywords(const KeywordQuery& query) override;
+  absl::StatusOr<std::vector<ValueCount>> CountValues(const std::string& filter,
+                                                      const FieldPath& field,
+                                                      size_t limit) override;
+
   absl::Status Optimize() override;
 
   // Deletes images that HideExpired hid; for the background sweep.
@@ -59,6 +65,7 @@ class EmbeddedCollection : public Collection {
   struct PreparedQuery;
 
   absl::Status CheckAlive() const;
+  absl::Status FillKeywords(const View& view, KeywordIndex* index) const;
   absl::StatusOr<PreparedQuery> Prepare(const Query& query) const;
   absl::StatusOr<SearchResult> Finish(const PreparedQuery& query, const View& view,
                                       uint64_t version,

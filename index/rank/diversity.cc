@@ -1,7 +1,10 @@
 #include "index/rank/diversity.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
+
+#include "index/rank/inner_product.h"
 
 namespace imagesearch::index {
 namespace {
@@ -9,16 +12,7 @@ namespace {
 float Cosine(const RankedHit& a, const RankedHit& b) {
   const std::vector<float>& x = a.hit.vector;
   const std::vector<float>& y = b.hit.vector;
-  float lanes[16] = {};
-  const size_t size = std::min(x.size(), y.size());
-  size_t i = 0;
-  for (; i + 16 <= size; i += 16) {
-    for (size_t lane = 0; lane < 16; ++lane) lanes[lane] += x[i + lane] * y[i + lane];
-  }
-  for (; i < size; ++i) lanes[i % 16] += x[i] * y[i];
-  float sum = 0;
-  for (const float lane : lanes) sum += lane;
-  return sum;
+  return InnerProduct(x.data(), y.data(), std::min(x.size(), y.size()));
 }
 
 }  // namespace

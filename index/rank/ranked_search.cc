@@ -8,6 +8,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "index/rank/diversity.h"
+#include "index/rank/relevance.h"
 
 namespace imagesearch::index {
 namespace {
@@ -17,8 +18,8 @@ constexpr int kDeeper = 4;
 
 class RankedSearch {
  public:
-  RankedSearch(Collection& collection, const RankedQuery& ranked)
-      : collection_(collection), ranked_(ranked) {
+  RankedSearch(Collection& collection, Backgrounds& backgrounds, const RankedQuery& ranked)
+      : collection_(collection), backgrounds_(backgrounds), ranked_(ranked) {
     if (ranked.diversity > 0) passes_.push_back(std::make_unique<DiversityPass>(ranked.diversity));
     wanted_ = static_cast<size_t>(ranked.query.offset) + ranked.query.limit;
     size_t depth = std::max<size_t>(2 * wanted_, kFirstDepth);
@@ -32,8 +33,13 @@ class RankedSearch {
   }
 
   absl::StatusOr<RankedResult> Run() {
-    absl::Status status = ranked_.group ? RunGrouped() : RunFlat();
-    if (status.ok()) status = Complete();
+    absl::Status status;
+    if (ranked_.by_score()) {
+      status = RunByScore();
+    } else {
+      status = ranked_.group ? RunGrouped() : RunFlat();
+      if (status.ok()) status = Complete();
+    }
     if (!status.ok()) return status;
     return std::move(result_);
   }
@@ -44,23 +50,55 @@ class RankedSearch {
     Query query = ranked_.query;
     query.filter = filter;
     query.offset = 0;
-    query.limit = depth;
+    query.limit = ranked_.keywords ? std::max(depth, kWindow) : depth;
     query.with_metadata = needs_metadata_;
     query.with_vector = needs_vector_;
     auto found = collection_.Search(query);
     if (!found.ok()) return found.status();
-    result_.version = std::max(result_.version, found->version);
     Ranking ranking;
-    ranking.complete = found->hits.size() < static_cast<size_t>(depth);
-    for (Hit& hit : found->hits) {
-      const double order = hit.score;
-      ranking.hits.push_back({std::move(hit), order});
+    ranking.complete = found->hits.size() < static_cast<size_t>(query.limit);
+    absl::Status status = Judge(*found, &ranking);
+    if (!status.ok()) return status;
+    if (ranked_.keywords) {
+      status = FuseKeywords(collection_, query, *ranked_.keywords, &ranking);
+      if (!status.ok()) return status;
+    }
+    if (relevance_) {
+      status = relevance_->Run(&ranking);
+      if (!status.ok()) return status;
     }
     for (const auto& pass : passes_) {
-      absl::Status status = pass->Run(&ranking);
+      status = pass->Run(&ranking);
       if (!status.ok()) return status;
     }
     return ranking;
+  }
+
+  // Takes the hits over, and makes ready to tell their relevance.
+  absl::Status Judge(SearchResult& found, Ranking* ranking) {
+    result_.version = std::max(result_.version, found.version);
+    for (Hit& hit : found.hits) {
+      const double order = hit.score;
+      ranking->hits.push_back({std::move(hit), order});
+    }
+    if (!ranked_.relevance || relevance_) return absl::OkStatus();
+    auto background = backgrounds_.Get(collection_, found.version);
+    if (!background.ok()) return background.status();
+    std::optional<BackgroundTail> tail;
+    if ((*background)->usable()) tail = (*background)->TailFor(ranked_.query.vector);
+    relevance_.emplace(tail, ranked_.min_relevance);
+    return absl::OkStatus();
+  }
+
+  // The collection's own answer, with relevance: what is cut off is its end.
+  absl::Status RunByScore() {
+    auto found = collection_.Search(ranked_.query);
+    if (!found.ok()) return found.status();
+    Ranking ranking;
+    absl::Status status = Judge(*found, &ranking);
+    if (status.ok() && relevance_) status = relevance_->Run(&ranking);
+    result_.hits = std::move(ranking.hits);
+    return status;
   }
 
   absl::Status RunFlat() {
@@ -151,7 +189,9 @@ class RankedSearch {
   }
 
   Collection& collection_;
+  Backgrounds& backgrounds_;
   const RankedQuery& ranked_;
+  std::optional<RelevancePass> relevance_;
   std::vector<std::unique_ptr<RankPass>> passes_;
   size_t wanted_ = 0;  // hits or groups from the start of the list
   bool needs_metadata_ = false;
@@ -162,8 +202,9 @@ class RankedSearch {
 
 }  // namespace
 
-absl::StatusOr<RankedResult> SearchRanked(Collection& collection, const RankedQuery& query) {
-  return RankedSearch(collection, query).Run();
+absl::StatusOr<RankedResult> SearchRanked(Collection& collection, Backgrounds& backgrounds,
+                                          const RankedQuery& query) {
+  return RankedSearch(collection, backgrounds, query).Run();
 }
 
 }  // namespace imagesearch::index

@@ -1,4 +1,5 @@
-// The search request's wishes about the answer as a whole (groups, diversity), and the answer.
+// The search request's wishes about the answer as a whole (relevance, keywords,
+// groups, diversity, facets), and the answer.
 #ifndef IMAGESEARCH_SERVER_HANDLERS_RANKING_H_
 #define IMAGESEARCH_SERVER_HANDLERS_RANKING_H_
 
@@ -12,11 +13,16 @@
 namespace imagesearch::server {
 
 // Everything that can be said of the request but for its query. Errors name the field: BAD_LIMIT,
-// BAD_OFFSET, BAD_MIN_SCORE, BAD_FILTER, FILTER_TOO_LONG, BAD_FIELD, BAD_DIVERSITY.
+// BAD_OFFSET, BAD_MIN_SCORE, BAD_FILTER, FILTER_TOO_LONG, BAD_FIELD, BAD_DIVERSITY,
+// BAD_RELEVANCE, BAD_KEYWORDS, TOO_MANY.
 absl::Status CheckSearch(const v1::SearchRequest& request, const Limits& limits);
 
 // Of a request that passed CheckSearch.
 index::RankedQuery ToRankedQuery(const v1::SearchRequest& request, QueryVector vector);
+
+// The value counts that the request asks for.
+absl::Status FillFacets(index::Collection& collection, const v1::SearchRequest& request,
+                        v1::SearchResponse* response);
 
 void FillSearchResponse(index::RankedResult result, const v1::SearchRequest& request,
                         v1::SearchResponse* response);

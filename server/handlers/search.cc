@@ -23,6 +23,7 @@ struct Pending {
   QueryVector vector;
   bool truncated_text = false;
   index::RankedResult result;
+  v1::SearchResponse facets;  // these alone
 };
 
 void FindTargets(const ServerState& state, const CallContext& call,
@@ -66,7 +67,7 @@ index::RankedResult ToRanked(index::SearchResult result) {
 
 // Searches of one collection go to it together; those that ask for more than the nearest
 // neighbours one after another.
-void Execute(CallContext& call, std::vector<Pending>& searches) {
+void Execute(ServerState& state, CallContext& call, std::vector<Pending>& searches) {
   StageTimer timer(call, "index");
   struct Group {
     std::vector<index::Query> queries;
@@ -82,7 +83,7 @@ void Execute(CallContext& call, std::vector<Pending>& searches) {
       groups[collection].owners.push_back(&search);
       continue;
     }
-    auto result = index::SearchRanked(*collection, ranked);
+    auto result = index::SearchRanked(*collection, state.backgrounds(), ranked);
     search.status = result.status();
     if (result.ok()) search.result = *std::move(result);
   }
@@ -100,15 +101,26 @@ void Execute(CallContext& call, std::vector<Pending>& searches) {
   }
 }
 
-void RunSearches(const ServerState& state, CallContext& call, std::vector<Pending>& searches) {
+// What goes into the response beside the hits.
+void AddFacets(CallContext& call, std::vector<Pending>& searches) {
+  for (Pending& search : searches) {
+    if (!search.status.ok() || search.request->facets().empty()) continue;
+    StageTimer timer(call, "facets");
+    search.status = FillFacets(*search.target.collection, *search.request, &search.facets);
+  }
+}
+
+void RunSearches(ServerState& state, CallContext& call, std::vector<Pending>& searches) {
   FindTargets(state, call, searches);
   Resolve(state, call, searches);
-  Execute(call, searches);
+  Execute(state, call, searches);
+  AddFacets(call, searches);
 }
 
 void FillResponse(Pending& search, v1::SearchResponse* response) {
   FillSearchResponse(std::move(search.result), *search.request, response);
   response->set_truncated_text(search.truncated_text);
+  response->mutable_facets()->Swap(search.facets.mutable_facets());
 }
 
 }  // namespace

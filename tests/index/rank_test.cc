@@ -5,10 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "index/embedded_database.h"
-#include "index/filter/field_path.h"
-#include "index/rank/ranked_search.h"
-#include "tests/index/temp_dir.h"
+#include "tests/index/rank_fixture.h"
 
 namespace imagesearch::index {
 namespace {
@@ -16,93 +13,25 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-constexpr int kDimension = 8;
-
-class RankTest : public ::testing::Test {
+class GroupTest : public RankTest {
  protected:
-  RankTest() {
-    EmbeddedOptions options;
-    options.data_dir = dir_.path();
-    auto database = OpenEmbedded(options);
-    EXPECT_TRUE(database.ok()) << database.status();
-    database_ = *std::move(database);
-    CollectionOptions collection;
-    collection.name = "test";
-    collection.dimension = kDimension;
-    EXPECT_TRUE(database_->CreateCollection(collection).ok());
-    collection_ = *database_->GetCollection("test");
-  }
-  ~RankTest() override {
-    collection_ = nullptr;
-    EXPECT_TRUE(database_->Close(absl::InfinitePast()).ok());
-  }
-
-  // An image whose cosine to the query (1, 0, 0, ...) is `score`; the rest of it points along
-  // `axis`.
-  static UpsertItem Item(const std::string& id, float score, int axis = 1) {
-    UpsertItem item;
-    item.id = id;
-    item.vector = std::vector<float>(kDimension, 0.0f);
-    (*item.vector)[0] = score;
-    (*item.vector)[axis] = std::sqrt(1 - score * score);
-    item.metadata.emplace();
-    return item;
-  }
-  static google::protobuf::Value& Field(UpsertItem& item, const std::string& name) {
-    return (*item.metadata->mutable_fields())[name];
-  }
   static UpsertItem InAlbum(const std::string& id, float score, const std::string& album) {
-    UpsertItem item = Item(id, score);
-    if (!album.empty()) Field(item, "album").set_string_value(album);
-    return item;
+    return WithText(id, score, "album", album);
   }
-
-  void Store(std::vector<UpsertItem> items) {
-    auto result = collection_->Upsert(std::move(items), {});
-    ASSERT_TRUE(result.ok()) << result.status();
-    for (const UpsertItemResult& item : result->items) ASSERT_TRUE(item.status.ok());
-  }
-
-  static RankedQuery Ask(int limit, int offset = 0) {
-    RankedQuery ranked;
-    ranked.query.vector.assign(kDimension, 0.0f);
-    ranked.query.vector[0] = 1;
-    ranked.query.limit = limit;
-    ranked.query.offset = offset;
-    return ranked;
-  }
-  static RankedQuery AskGroups(const std::string& field, int per_group, int limit, int offset = 0) {
-    RankedQuery ranked = Ask(limit, offset);
-    ranked.group = {*ParseFieldPath(field), field, per_group};
-    return ranked;
-  }
-
-  std::vector<std::string> Ids(const RankedQuery& ranked) {
-    auto result = SearchRanked(*collection_, ranked);
-    EXPECT_TRUE(result.ok()) << result.status();
-    std::vector<std::string> ids;
-    if (!result.ok()) return ids;
-    for (const RankedHit& hit : result->hits) ids.push_back(hit.hit.id);
-    return ids;
-  }
-
-  TempDir dir_;
-  std::unique_ptr<Database> database_;
-  std::shared_ptr<Collection> collection_;
 };
 
-TEST_F(RankTest, GroupsComeByTheirBestHitWithAtMostSoManyEach) {
+TEST_F(GroupTest, GroupsComeByTheirBestHitWithAtMostSoManyEach) {
   Store({InAlbum("a1", 0.9f, "a"), InAlbum("a2", 0.8f, "a"), InAlbum("a3", 0.7f, "a"),
          InAlbum("b1", 0.85f, "b"), InAlbum("c1", 0.1f, "c"), InAlbum("none", 0.5f, "")});
   EXPECT_THAT(Ids(AskGroups("album", 1, 10)), ElementsAre("a1", "b1", "none", "c1"));
   EXPECT_THAT(Ids(AskGroups("album", 2, 10)), ElementsAre("a1", "a2", "b1", "none", "c1"));
-  auto result = SearchRanked(*collection_, AskGroups("album", 1, 3));
+  auto result = SearchRanked(*collection_, backgrounds_, AskGroups("album", 1, 3));
   ASSERT_TRUE(result.ok());
   EXPECT_EQ(result->hits[0].group->string_value(), "a");
   EXPECT_TRUE(result->hits[2].group->has_null_value());
 }
 
-TEST_F(RankTest, PagesOfGroupsNeitherOverlapNorLeaveGaps) {
+TEST_F(GroupTest, PagesOfGroupsNeitherOverlapNorLeaveGaps) {
   std::vector<UpsertItem> items;
   for (int i = 0; i < 60; ++i) {
     items.push_back(InAlbum(absl::StrCat("i", i), 0.9f - 0.01f * i, absl::StrCat("album ", i % 7)));
@@ -119,7 +48,7 @@ TEST_F(RankTest, PagesOfGroupsNeitherOverlapNorLeaveGaps) {
 }
 
 // 3,000 images of one album lie before the two others: more than the first looks hold.
-TEST_F(RankTest, ALargeGroupInFrontDoesNotHideTheOthers) {
+TEST_F(GroupTest, ALargeGroupInFrontDoesNotHideTheOthers) {
   std::vector<UpsertItem> items;
   for (int i = 0; i < 3000; ++i) {
     items.push_back(InAlbum(absl::StrCat("big", i), 0.99f - 0.0001f * i, "big \"quoted\" *"));
@@ -133,7 +62,7 @@ TEST_F(RankTest, ALargeGroupInFrontDoesNotHideTheOthers) {
 }
 
 // Deeper than a ranking looks: the others are found by leaving out the group that was met.
-TEST_F(RankTest, GroupsBeyondTheDeepestLookAreFoundByFilter) {
+TEST_F(GroupTest, GroupsBeyondTheDeepestLookAreFoundByFilter) {
   std::vector<UpsertItem> items;
   for (int i = 0; i < kMaxDepth + 100; ++i) {
     UpsertItem item = Item(absl::StrCat("n", i), 0.99f - 0.00004f * i);
@@ -145,7 +74,7 @@ TEST_F(RankTest, GroupsBeyondTheDeepestLookAreFoundByFilter) {
                                                         absl::StrCat("n", kMaxDepth + 51)));
 }
 
-TEST_F(RankTest, ValuesOfAllTypesMakeGroups) {
+TEST_F(GroupTest, ValuesOfAllTypesMakeGroups) {
   std::vector<UpsertItem> items;
   for (int i = 0; i < 8; ++i) items.push_back(Item(absl::StrCat("i", i), 0.9f - 0.1f * i));
   Field(items[0], "f").set_bool_value(true);
@@ -160,22 +89,22 @@ TEST_F(RankTest, ValuesOfAllTypesMakeGroups) {
   EXPECT_THAT(Ids(AskGroups("id", 1, 2)), ElementsAre("i0", "i1"));
 }
 
-TEST_F(RankTest, MetadataAndVectorsComeWhenAskedForAlone) {
+TEST_F(GroupTest, MetadataAndVectorsComeWhenAskedForAlone) {
   Store({InAlbum("a1", 0.9f, "a")});
   RankedQuery ranked = AskGroups("album", 1, 1);
   ranked.query.with_vector = true;
-  auto result = SearchRanked(*collection_, ranked);
+  auto result = SearchRanked(*collection_, backgrounds_, ranked);
   ASSERT_TRUE(result.ok());
   EXPECT_EQ(result->hits[0].hit.vector.size(), size_t{kDimension});
   ranked = Ask(1);
   ranked.diversity = 0.5f;
   ranked.query.with_metadata = true;
-  result = SearchRanked(*collection_, ranked);
+  result = SearchRanked(*collection_, backgrounds_, ranked);
   ASSERT_TRUE(result.ok());
   EXPECT_EQ(result->hits[0].hit.metadata.fields().at("album").string_value(), "a");
 }
 
-TEST_F(RankTest, DiversityPutsADifferentImageBeforeANearCopy) {
+TEST_F(GroupTest, DiversityPutsADifferentImageBeforeANearCopy) {
   Store({Item("best", 0.9f, 1), Item("copy", 0.89f, 1), Item("copy2", 0.88f, 1),
          Item("other", 0.7f, 2), Item("far", 0.1f, 3)});
   RankedQuery ranked = Ask(5);
@@ -188,7 +117,7 @@ TEST_F(RankTest, DiversityPutsADifferentImageBeforeANearCopy) {
   EXPECT_THAT(Ids(ranked), ElementsAre("copy", "copy2"));
 }
 
-TEST_F(RankTest, DiversityIsMaximalMarginalRelevanceByItsDefinition) {
+TEST_F(GroupTest, DiversityIsMaximalMarginalRelevanceByItsDefinition) {
   // Against a direct evaluation of the formula in diversity.h.
   std::vector<UpsertItem> items;
   std::vector<std::vector<double>> vectors;
@@ -243,7 +172,7 @@ TEST_F(RankTest, DiversityIsMaximalMarginalRelevanceByItsDefinition) {
   EXPECT_EQ(Ids(ranked), expected);
 }
 
-TEST_F(RankTest, DiversityAndGroupsGoTogether) {
+TEST_F(GroupTest, DiversityAndGroupsGoTogether) {
   std::vector<UpsertItem> items = {Item("a1", 0.9f, 1), Item("a2", 0.89f, 1), Item("b1", 0.88f, 1),
                                    Item("c1", 0.7f, 2)};
   Field(items[0], "album").set_string_value("a");

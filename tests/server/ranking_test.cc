@@ -127,6 +127,61 @@ TEST_F(RankingTest, GroupsAndDiversityReachTheIndex) {
   EXPECT_THAT(Ids(), ElementsAre("at0", "at180"));
 }
 
+TEST_F(RankingTest, WordsAndValueCountsReachTheIndex) {
+  MakePlane();
+  v1::SearchRequest request = AskPlane({{"at0", 1}});
+  request.mutable_keywords()->set_text("C");
+  request.set_limit(2);
+  request.add_facets()->set_field("album");
+  ASSERT_EQ(Search(request), "OK");
+  EXPECT_THAT(Ids(), ElementsAre("at90", "at180"));
+  EXPECT_GT(response_.hits(0).keyword_score(), 0);
+  EXPECT_NEAR(response_.hits(0).score(), 0, 1e-6);
+  ASSERT_EQ(response_.facets_size(), 1);
+  EXPECT_EQ(response_.facets(0).field(), "album");
+  ASSERT_EQ(response_.facets(0).values_size(), 3);
+  EXPECT_EQ(response_.facets(0).values(0).value().string_value(), "a");
+  EXPECT_EQ(response_.facets(0).values(0).count(), 2u);
+  request.mutable_keywords()->add_fields("title");  // no such field
+  request.mutable_facets(0)->set_limit(1);
+  request.set_filter("album != \"a\"");
+  ASSERT_EQ(Search(request), "OK");
+  EXPECT_THAT(Ids(), ElementsAre("at20", "at50"));
+  EXPECT_FALSE(response_.hits(0).has_keyword_score());
+  ASSERT_EQ(response_.facets(0).values_size(), 1);
+  EXPECT_EQ(response_.facets(0).values(0).value().string_value(), "b");
+}
+
+TEST_F(RankingTest, RelevanceIsToldWhenAskedForAndCuts) {
+  for (int i = 0; i < 40; ++i)
+    running_.Put("i" + std::to_string(i), "content " + std::to_string(i));
+  v1::SearchRequest request;
+  request.mutable_query()->add_terms()->set_image("content 7");
+  ASSERT_EQ(Search(request), "OK");
+  EXPECT_FALSE(response_.hits(0).has_relevance());
+  request.set_with_relevance(true);
+  ASSERT_EQ(Search(request), "OK");
+  ASSERT_EQ(response_.hits_size(), 10);
+  EXPECT_TRUE(response_.hits(9).has_relevance());
+  for (int i = 1; i < 10; ++i) {
+    EXPECT_LE(response_.hits(i).relevance(), response_.hits(i - 1).relevance());
+  }
+  const float middle = response_.hits(4).relevance();
+  request.set_with_relevance(false);
+  request.set_min_relevance(middle);
+  ASSERT_EQ(Search(request), "OK");
+  EXPECT_EQ(response_.hits_size(), 5);
+  request.set_offset(3);
+  ASSERT_EQ(Search(request), "OK");
+  EXPECT_EQ(response_.hits_size(), 2);
+  request.set_offset(0);
+  request.clear_min_relevance();
+  request.set_auto_cut(true);
+  ASSERT_EQ(Search(request), "OK");
+  EXPECT_LT(response_.hits_size(), 10);
+  for (const v1::Hit& hit : response_.hits()) EXPECT_GE(hit.relevance(), 0.5f);
+}
+
 TEST_F(RankingTest, BadWishesAreNamed) {
   MakePlane();
   v1::SearchRequest request = AskPlane({{"at0", 1}});
@@ -145,6 +200,34 @@ TEST_F(RankingTest, BadWishesAreNamed) {
     request.set_diversity(diversity);
     EXPECT_EQ(Search(request), "INVALID_ARGUMENT BAD_DIVERSITY");
   }
+  request.clear_diversity();
+  for (const float least : {-0.1f, 1.1f, std::numeric_limits<float>::quiet_NaN()}) {
+    request.set_min_relevance(least);
+    EXPECT_EQ(Search(request), "INVALID_ARGUMENT BAD_RELEVANCE");
+  }
+  request.clear_min_relevance();
+  for (const std::string& text : {std::string(), std::string(" ,.-"), std::string(4097, 'x')}) {
+    request.mutable_keywords()->set_text(text);
+    EXPECT_EQ(Search(request), "INVALID_ARGUMENT BAD_KEYWORDS");
+  }
+  request.mutable_keywords()->set_text("word");
+  for (const float weight : {0.0f, -1.0f, 101.0f, std::numeric_limits<float>::quiet_NaN()}) {
+    request.mutable_keywords()->set_weight(weight);
+    EXPECT_EQ(Search(request), "INVALID_ARGUMENT BAD_WEIGHT");
+  }
+  request.mutable_keywords()->clear_weight();
+  request.mutable_keywords()->add_fields("");
+  EXPECT_EQ(Search(request), "INVALID_ARGUMENT BAD_FIELD");
+  for (int i = 0; i < 16; ++i) request.mutable_keywords()->add_fields("x");
+  EXPECT_EQ(Search(request), "INVALID_ARGUMENT TOO_MANY");
+  request.clear_keywords();
+  request.add_facets()->set_field("id");
+  EXPECT_EQ(Search(request), "INVALID_ARGUMENT BAD_FIELD");
+  request.mutable_facets(0)->set_field("album");
+  request.mutable_facets(0)->set_limit(1001);
+  EXPECT_EQ(Search(request), "INVALID_ARGUMENT BAD_LIMIT");
+  for (int i = 0; i < 16; ++i) request.add_facets()->set_field("album");
+  EXPECT_EQ(Search(request), "INVALID_ARGUMENT TOO_MANY");
 }
 
 // A round of relevance feedback: more like these, less like those, as Rocchio's formula.
