@@ -85,8 +85,9 @@ BackgroundTail Background::TailFor(absl::Span<const float> query) const {
 
 absl::StatusOr<std::shared_ptr<const Background>> Backgrounds::Get(Collection& collection,
                                                                    uint64_t version) {
-  const std::string& name = collection.options().name;
-  const int dimension = collection.options().dimension;
+  const CollectionOptions options = collection.options();
+  const std::string& name = options.name;
+  const int dimension = options.dimension;
   const absl::Time now = clock_();
   {
     MutexLock lock(&mutex_);

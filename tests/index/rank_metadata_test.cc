@@ -19,7 +19,7 @@ using ::testing::IsEmpty;
 class BareCollection : public Collection {
  public:
   explicit BareCollection(std::shared_ptr<Collection> inner) : inner_(std::move(inner)) {}
-  const CollectionOptions& options() const override { return inner_->options(); }
+  CollectionOptions options() const override { return inner_->options(); }
   CollectionInfo Info() const override { return inner_->Info(); }
   absl::StatusOr<UpsertResult> Upsert(std::vector<UpsertItem> items,
                                       const UpsertOptions& options) override {
