@@ -16,6 +16,8 @@
 #include "absl/types/span.h"
 #include "google/protobuf/struct.pb.h"
 #include "index/job_control.h"
+#include "index/filter/expression.h"
+#include "index/filter/value_count.h"
 
 namespace imagesearch::index {
 
@@ -172,6 +174,30 @@ struct CountResult {
   uint64_t version = 0;
 };
 
+// Some stored vectors, chosen at random.
+struct VectorSample {
+  std::vector<float> vectors;  // (n, dimension) row-major, length 1
+  uint64_t live = 0;           // images of the collection
+  uint64_t version = 0;        // newest that touched the collection
+};
+
+// Words to look for in the metadata. An image matches when it has any of them.
+struct KeywordQuery {
+  std::string text;
+  std::vector<FieldPath> fields;  // empty: every string field
+  std::string filter;             // empty: none
+  size_t limit = 10;
+};
+
+struct KeywordHit {
+  std::string id;
+  float score = 0;  // BM25, above 0
+};
+
+struct KeywordResult {
+  std::vector<KeywordHit> hits;  // best first
+};
+
 // Thread-safe. A write that returned OK is on disk (log synced) and seen by every read that starts
 // afterwards; a batch is seen as a whole or not at all. Errors: INVALID_ARGUMENT (DIM_MISMATCH,
 // NOT_FINITE, ZERO_NORM, BAD_FILTER, BAD_ID, BAD_PAGE_TOKEN), NOT_FOUND, ALREADY_EXISTS,
@@ -217,6 +243,29 @@ class Collection {
                                                                  bool with_vector) = 0;
   virtual absl::StatusOr<CountResult> Count(const std::string& filter) = 0;
   virtual absl::StatusOr<ListPage> List(const ListOptions& options) = 0;
+
+  // At most `n` live images, without repetition; the same ones for the same version. Takes time in
+  // proportion to `n`. UNIMPLEMENTED where the engine has no cheap way: see SampleOf
+  // (index/rank/relevance.h) for what takes its place.
+  virtual absl::StatusOr<VectorSample> Sample(size_t n) {
+    return absl::UnimplementedError("this engine has no samples");
+  }
+
+  // By BM25 over the string fields of the metadata (index/keyword/keyword_index.h). UNIMPLEMENTED
+  // where the engine has no such index; UNAVAILABLE KEYWORDS_NOT_READY while another call builds
+  // it.
+  virtual absl::StatusOr<KeywordResult> SearchKeywords(const KeywordQuery& query) {
+    return absl::UnimplementedError("this engine has no keyword search");
+  }
+
+  // The `limit` most frequent values of a field over all images that match `filter`: strings,
+  // numbers and booleans, a list's elements. UNIMPLEMENTED where the engine has no index of fields:
+  // see CountValuesOf (index/rank/facets.h).
+  virtual absl::StatusOr<std::vector<ValueCount>> CountValues(const std::string& filter,
+                                                              const FieldPath& field,
+                                                              size_t limit) {
+    return absl::UnimplementedError("this engine does not count values");
+  }
 
   // Builds the best index over everything stored so far and waits for it (tests, benchmarks, after
   // a bulk load).

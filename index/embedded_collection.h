@@ -46,6 +46,13 @@ class EmbeddedCollection : public Collection {
 
   absl::Status Optimize() override { return Merge(MergeOccasion::kForced, {}); }
   absl::Status Compact(const JobControl& control) override;
+  absl::StatusOr<VectorSample> Sample(size_t n) override;
+  absl::StatusOr<KeywordResult> SearchKeywords(const KeywordQuery& query) override;
+  absl::StatusOr<std::vector<ValueCount>> CountValues(const std::string& filter,
+                                                      const FieldPath& field,
+                                                      size_t limit) override;
+
+  absl::Status Optimize() override;
 
   // Deletes images that HideExpired hid; for the background sweep.
   absl::Status SweepExpired();
@@ -61,6 +68,7 @@ class EmbeddedCollection : public Collection {
 
   absl::Status CheckAlive() const;
   absl::Status Merge(MergeOccasion occasion, const JobControl& control);
+  absl::Status FillKeywords(const View& view, KeywordIndex* index) const;
   absl::StatusOr<PreparedQuery> Prepare(const Query& query) const;
   absl::StatusOr<SearchResult> Finish(const PreparedQuery& query, const View& view,
                                       uint64_t version,

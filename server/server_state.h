@@ -13,6 +13,7 @@
 #include "base/mutex.h"
 #include "encoder/encoder.h"
 #include "index/database.h"
+#include "index/rank/relevance.h"
 #include "server/models.h"
 
 namespace imagesearch::server {
@@ -49,6 +50,9 @@ class ServerState {
   absl::StatusOr<std::shared_ptr<const Backend>> backend() const;
   void SetBackend(std::shared_ptr<const Backend> backend);
 
+  // What relevance is judged by. Thread-safe.
+  index::Backgrounds& backgrounds() { return backgrounds_; }
+
   // What a starting server does.
   std::string progress() const;
   void SetProgress(std::string progress);
@@ -61,6 +65,7 @@ class ServerState {
   const Limits limits_;
   const ServerFacts facts_;
   const absl::Time start_time_ = absl::Now();
+  index::Backgrounds backgrounds_;
 
   mutable Mutex mutex_;
   std::shared_ptr<const Backend> backend_ ABSL_GUARDED_BY(mutex_);

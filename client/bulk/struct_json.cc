@@ -10,8 +10,6 @@ namespace imagesearch::client {
 
 using Json = nlohmann::ordered_json;
 
-namespace {
-
 using google::protobuf::Value;
 
 Json ToJson(const Value& value) {
@@ -39,6 +37,8 @@ Json ToJson(const Value& value) {
       return nullptr;
   }
 }
+
+namespace {
 
 void FromJson(const Json& json, Value* value) {
   if (json.is_string()) {

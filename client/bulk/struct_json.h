@@ -10,6 +10,8 @@ namespace imagesearch::client {
 // Keys sorted; whole numbers without ".0".
 nlohmann::ordered_json ToJson(const google::protobuf::Struct& metadata);
 
+nlohmann::ordered_json ToJson(const google::protobuf::Value& value);
+
 // The members of an object as metadata, added to what is there. False when `json` is no object.
 bool FromJson(const nlohmann::ordered_json& json, google::protobuf::Struct* metadata);
 

@@ -11,6 +11,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "base/error.h"
 
 namespace imagesearch::client {
@@ -31,13 +33,17 @@ std::optional<float> TakeWeight(std::string* text) {
   return weight;
 }
 
+bool IsFile(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::is_regular_file(path, ignored);
+}
+
 bool IsPath(const std::string& text) {
   if (absl::StartsWith(text, "./") || absl::StartsWith(text, "../") ||
       absl::StartsWith(text, "/") || absl::StartsWith(text, "~/")) {
     return true;
   }
-  std::error_code ignored;
-  return LooksLikePicture(text) && std::filesystem::is_regular_file(text, ignored);
+  return LooksLikePicture(text) && IsFile(text);
 }
 
 std::string ExpandHome(const std::string& path) {
@@ -55,6 +61,19 @@ bool LooksLikePicture(const std::string& path) {
     if (extension == known) return true;
   }
   return false;
+}
+
+std::optional<std::array<float, 4>> TakeCrop(std::string* path) {
+  const size_t hash = path->rfind('#');
+  if (hash == std::string::npos || hash == 0 || IsFile(*path)) return std::nullopt;
+  const std::vector<std::string> parts = absl::StrSplit(path->substr(hash + 1), ',');
+  std::array<float, 4> crop;
+  if (parts.size() != crop.size()) return std::nullopt;
+  for (size_t i = 0; i < crop.size(); ++i) {
+    if (!absl::SimpleAtof(parts[i], &crop[i])) return std::nullopt;
+  }
+  path->erase(hash);
+  return crop;
 }
 
 absl::StatusOr<std::vector<QueryTerm>> ParseQuery(const std::vector<std::string>& arguments) {
@@ -77,9 +96,14 @@ absl::StatusOr<std::vector<QueryTerm>> ParseQuery(const std::vector<std::string>
     if (absl::StartsWith(term.value, "id:")) {
       term.kind = QueryTerm::Kind::kId;
       term.value.erase(0, 3);
-    } else if (IsPath(term.value)) {
-      term.kind = QueryTerm::Kind::kImageFile;
-      term.value = ExpandHome(term.value);
+    } else {
+      std::string path = ExpandHome(term.value);
+      const auto crop = TakeCrop(&path);
+      if (IsPath(path)) {
+        term.kind = QueryTerm::Kind::kImageFile;
+        term.value = std::move(path);
+        term.crop = crop;
+      }
     }
     if (term.value.empty()) {
       return InvalidArgument("BAD_QUERY", absl::StrCat("'", argument, "' holds no term"));
@@ -108,6 +132,7 @@ std::string DescribeQuery(const std::vector<QueryTerm>& terms) {
         break;
       case QueryTerm::Kind::kImageFile:
         description += std::filesystem::path(term.value).filename().string();
+        if (term.crop) absl::StrAppend(&description, "#", absl::StrJoin(*term.crop, ","));
         break;
       case QueryTerm::Kind::kId:
         absl::StrAppend(&description, "id:", term.value);

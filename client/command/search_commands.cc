@@ -32,6 +32,15 @@ struct SearchOptions {
   bool has_min_score = false;
   bool exact = false;
   bool with_vector = false;
+  std::string group_by;
+  int per_group = 1;
+  float diversity = 0;
+  float min_relevance = -1;
+  bool auto_cut = false;
+  bool relevance = false;
+  std::string keywords;
+  std::vector<std::string> keyword_fields;
+  std::vector<std::string> facets;
   std::string html;
   bool html_append = false;
 };
@@ -80,6 +89,22 @@ SheetQuery MakeSheet(const SearchOptions& options, const std::vector<QueryTerm>&
   return sheet;
 }
 
+// Text as it is, everything else as JSON.
+std::string ValueText(const google::protobuf::Value& value) {
+  return value.has_string_value() ? Shorten(value.string_value(), 30) : Dump(ToJson(value));
+}
+
+void PrintFacets(const v1::SearchResponse& response) {
+  for (const v1::Facet& facet : response.facets()) {
+    Table table({{facet.field()}, {"pictures", Table::Align::kRight}});
+    for (const v1::FacetCount& count : facet.values()) {
+      table.AddRow({ValueText(count.value()), HumanCount(count.count())});
+    }
+    table.Print(std::cout);
+    std::cout << "\n";
+  }
+}
+
 void PrintHits(const Context& context, const SearchOptions& options,
                const v1::SearchResponse& response) {
   if (context.json) {
@@ -90,26 +115,51 @@ void PrintHits(const Context& context, const SearchOptions& options,
                     {"score", hit.score()},
                     {"id", hit.id()},
                     {"metadata", ToJson(hit.metadata())}};
+      if (hit.has_relevance()) entry["relevance"] = hit.relevance();
+      if (hit.has_keyword_score()) entry["keyword_score"] = hit.keyword_score();
+      if (hit.has_group()) entry["group"] = ToJson(hit.group());
       if (hit.has_vector()) entry["vector"] = ToJson(hit.vector());
       hits.push_back(std::move(entry));
     }
-    PrintJson({{"hits", std::move(hits)},
-               {"version", response.version()},
-               {"truncated_text", response.truncated_text()}});
+    Json reply = {{"hits", std::move(hits)},
+                  {"version", response.version()},
+                  {"truncated_text", response.truncated_text()}};
+    for (const v1::Facet& facet : response.facets()) {
+      Json& values = reply["facets"][facet.field()] = Json::array();
+      for (const v1::FacetCount& count : facet.values()) {
+        values.push_back({{"value", ToJson(count.value())}, {"count", count.count()}});
+      }
+    }
+    PrintJson(reply);
     return;
   }
   if (response.truncated_text()) {
     std::cerr << "imagesearch: the text is longer than the model reads; its end was ignored\n";
   }
+  PrintFacets(response);
   if (response.hits().empty()) {
     std::cout << "no hits\n";
     return;
   }
-  Table table({{"rank", Table::Align::kRight}, {"score", Table::Align::kRight}, {"id"}, {"path"}});
+  std::vector<Table::Column> columns = {
+      {"rank", Table::Align::kRight}, {"score", Table::Align::kRight}, {"id"}, {"path"}};
+  const bool grouped = !options.group_by.empty();
+  if (grouped) columns.insert(columns.begin() + 2, {options.group_by});
+  const bool judged = options.relevance || options.auto_cut || options.min_relevance >= 0;
+  if (judged) columns.insert(columns.begin() + 2, {"relevance", Table::Align::kRight});
+  Table table(std::move(columns));
   int rank = options.offset;
   for (const v1::Hit& hit : response.hits()) {
-    table.AddRow({absl::StrCat(++rank), absl::StrFormat("%.4f", hit.score()), Shorten(hit.id(), 20),
-                  ShownPath(PathOf(hit.metadata()))});
+    std::vector<std::string> cells = {absl::StrCat(++rank), absl::StrFormat("%.4f", hit.score()),
+                                      Shorten(hit.id(), 20), ShownPath(PathOf(hit.metadata()))};
+    if (grouped) {
+      cells.insert(cells.begin() + 2, ValueText(hit.group()));
+    }
+    if (judged) {
+      cells.insert(cells.begin() + 2,
+                   hit.has_relevance() ? absl::StrFormat("%.2f", hit.relevance()) : "");
+    }
+    table.AddRow(std::move(cells));
   }
   table.Print(std::cout);
 }
@@ -121,7 +171,9 @@ int RunSearch(const Context& context, const SearchOptions& options) {
     return kExitUsage;
   }
   for (const std::string& path : options.images) {
-    terms->push_back({QueryTerm::Kind::kImageFile, path, 1});
+    QueryTerm term{QueryTerm::Kind::kImageFile, path, 1};
+    term.crop = TakeCrop(&term.value);
+    terms->push_back(std::move(term));
   }
   for (const std::string& id : options.ids) terms->push_back({QueryTerm::Kind::kId, id, 1});
   if (terms->empty()) {
@@ -142,7 +194,13 @@ int RunSearch(const Context& context, const SearchOptions& options) {
       case QueryTerm::Kind::kImageFile: {
         auto image = QueryImage(term.value);
         if (!image.ok()) return Fail(context, image.status());
-        *request.mutable_query()->add_terms() = ImageTerm(*image, term.weight);
+        v1::Term* out = request.mutable_query()->add_terms();
+        *out = ImageTerm(*image, term.weight);
+        if (!term.crop) break;
+        out->mutable_crop()->set_x((*term.crop)[0]);
+        out->mutable_crop()->set_y((*term.crop)[1]);
+        out->mutable_crop()->set_width((*term.crop)[2]);
+        out->mutable_crop()->set_height((*term.crop)[3]);
         break;
       }
     }
@@ -154,6 +212,19 @@ int RunSearch(const Context& context, const SearchOptions& options) {
   request.set_exact(options.exact);
   request.set_with_metadata(true);
   request.set_with_vector(options.with_vector);
+  if (!options.group_by.empty()) {
+    request.mutable_group_by()->set_field(options.group_by);
+    request.mutable_group_by()->set_limit(options.per_group);
+  }
+  if (options.diversity != 0) request.set_diversity(options.diversity);
+  if (options.min_relevance >= 0) request.set_min_relevance(options.min_relevance);
+  request.set_auto_cut(options.auto_cut);
+  request.set_with_relevance(options.relevance);
+  if (!options.keywords.empty()) request.mutable_keywords()->set_text(options.keywords);
+  for (const std::string& field : options.keyword_fields) {
+    request.mutable_keywords()->add_fields(field);
+  }
+  for (const std::string& field : options.facets) request.add_facets()->set_field(field);
 
   auto client = context.Connect();
   if (!client.ok()) return Fail(context, client.status());
@@ -233,9 +304,13 @@ void AddSearchCommands(CLI::App* app, Context* context) {
     CLI::App* search = app->add_subcommand("search", "Find pictures by text, picture or both");
     search->fallthrough();
     search->add_option("QUERY", options->words,
-                       "Texts, pictures (./file.jpg) and stored ids (id:ID), joined by + and -, "
+                       "Texts, pictures (./file.jpg, or a part of one: ./file.jpg#x,y,w,h) and "
+                       "stored ids (id:ID), joined by + and -, "
                        "each with an optional weight: \"2:golden retriever\" + ./pool.jpg - fruit");
-    search->add_option("--image", options->images, "Picture to search with; can be given again")
+    search
+        ->add_option("--image", options->images,
+                     "Picture to search with, or a part of it (FILE#x,y,w,h, in fractions of "
+                     "width and height); can be given again")
         ->type_name("FILE")
         ->allow_extra_args(false);
     search->add_option("--id", options->ids, "Stored picture to search with; can be given again")
@@ -249,6 +324,29 @@ void AddSearchCommands(CLI::App* app, Context* context) {
         search->add_option("--min-score", options->min_score, "Only hits with at least this score");
     search->add_flag("--exact", options->exact, "Compare with every picture: no approximation");
     search->add_flag("--with-vector", options->with_vector, "Vectors too (with --output json)");
+    search->add_flag("--relevance", options->relevance,
+                     "Show how sure each hit is not there by chance, 0 to 1");
+    search->add_option("--min-relevance", options->min_relevance,
+                       "Only hits with at least this relevance, 0 to 1");
+    search->add_flag("--auto-cut", options->auto_cut,
+                     "Only hits that are likely no chance (relevance 0.5); there may be none");
+    search->add_option("--keywords", options->keywords,
+                       "Words to look for in the metadata, ranked together with the query");
+    search
+        ->add_option("--keyword-field", options->keyword_fields,
+                     "Only in this metadata field; can be given again")
+        ->allow_extra_args(false);
+    search
+        ->add_option("--facet", options->facets,
+                     "Count the pictures that match the filter by this metadata field; can be "
+                     "given again")
+        ->allow_extra_args(false);
+    search->add_option("--group-by", options->group_by,
+                       "Metadata field to group hits by; --limit and --offset then count groups");
+    search->add_option("--per-group", options->per_group, "Hits of each group, 1 to 100")
+        ->capture_default_str();
+    search->add_option("--diversity", options->diversity,
+                       "0 to 1: how much it counts that hits differ from each other");
     search->add_option("--html", options->html, "Also write a contact sheet")->type_name("FILE");
     search->add_flag("--html-append", options->html_append,
                      "Add to the contact sheet instead of replacing it");

@@ -31,6 +31,7 @@ export async function showDetails(dialog, collection, hit, actions) {
     }, "Filter"))));
   addRow("id", hit.id, null);
   addRow("score", hit.score.toFixed(6), null);
+  if (typeof hit.relevance === "number") addRow("relevance", hit.relevance.toFixed(3), null);
   for (const [name, text, filter] of rows(hit.metadata)) addRow(name, text, filter);
 
   dialog.replaceChildren(

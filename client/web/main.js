@@ -12,6 +12,7 @@ const text = byId("text");
 const filter = byId("filter");
 const QUERY_PICTURE_BYTES = 4 * 1024 * 1024;  // larger ones are shrunk before they are sent
 const LESS_WEIGHT = -0.5;
+const VARIED = 0.4;  // diversity
 
 let maxMessageBytes = 8 * 1024 * 1024;
 let running = null;  // AbortController of the search under way
@@ -85,7 +86,11 @@ async function search(offset = 0) {
   const limit = Number(byId("limit").value);
   const request = {
     collection: collection(), query: {terms: query}, filter: filter.value.trim(), limit, offset, withMetadata: true,
+    withRelevance: true,
   };
+  const group = byId("group").value.trim();
+  if (group !== "") request.groupBy = {field: group};
+  if (byId("varied").checked) request.diversity = VARIED;
   document.body.classList.add("busy");
   const started = performance.now();
   try {
@@ -171,7 +176,7 @@ function setUpControls() {
     event.target.value = "";
   });
   byId("more").addEventListener("click", () => search(shownHits));
-  byId("limit").addEventListener("change", () => search());
+  for (const id of ["limit", "group", "varied"]) byId(id).addEventListener("change", () => search());
   byId("collection").addEventListener("change", () => {
     terms.clear();
     search();

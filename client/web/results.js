@@ -46,6 +46,17 @@ const tagsOf = (hit) => Object.entries(hit.metadata || {})
   .slice(0, 3)
   .map(([key, value]) => `${key}: ${value}`);
 
+// What a card tells of the match: relevance where the server could judge it, or else the score.
+function matchOf(hit) {
+  const score = hit.score.toFixed(3);
+  if (typeof hit.relevance !== "number") {
+    return {text: score, label: `score ${score}`, title: "Cosine similarity to the query"};
+  }
+  const percent = `${Math.floor(hit.relevance * 100)} %`;
+  return {text: percent, label: `relevance ${percent}`,
+          title: `How sure this is no chance. Cosine similarity to the query: ${score}`};
+}
+
 export class Results {
   // actions: {more(hit), less(hit), open(hit), collection(): name}
   constructor(list, actions) {
@@ -99,15 +110,15 @@ export class Results {
 
   #card(hit) {
     const title = titleOf(hit);
-    const score = hit.score.toFixed(3);
+    const match = matchOf(hit);
     return element("li", {class: "card"},
       element("button", {
-        type: "button", class: "open", "aria-label": `${title}, score ${score}. Details`,
+        type: "button", class: "open", "aria-label": `${title}, ${match.label}. Details`,
         onclick: () => this.actions.open(hit),
       }, preview(hit, this.actions.collection())),
       element("div", {class: "caption"},
         element("span", {class: "title", title: hit.id}, title.split("/").pop()),
-        element("span", {class: "score", title: "Cosine similarity to the query"}, score)),
+        element("span", {class: "score", title: match.title}, match.text)),
       element("div", {class: "tags"}, ...tagsOf(hit).map((text) => element("span", {}, text))),
       element("div", {class: "buttons"},
         element("button", {type: "button", class: "quiet more", "aria-label": `More like ${title}`,

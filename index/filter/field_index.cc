@@ -7,9 +7,9 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
-#include "absl/strings/str_cat.h"
 #include "base/shared_mutex.h"
 #include "index/filter/expression.h"
+#include "index/filter/field_key.h"
 #include "index/filter/geo_column.h"
 #include "index/filter/metadata.h"
 #include "index/filter/slot_collector.h"
@@ -30,35 +30,6 @@ struct Field {
   std::unique_ptr<ValueSet> elements;  // of lists; keys of structs
   std::unique_ptr<GeoColumn> points;
 };
-
-// A path as a key: unambiguous for all names.
-void AppendKey(absl::string_view name, std::string* path) {
-  absl::StrAppend(path, name.size(), ":", name);
-}
-
-std::string KeyOf(const FieldPath& path) {
-  std::string key;
-  for (const std::string& name : path.keys) AppendKey(name, &key);
-  return key;
-}
-
-// Calls visit(key, value) for each field on each level.
-template <typename Visit>
-void ForEachField(const Struct& metadata, Visit visit) {
-  std::vector<std::pair<std::string, const Struct*>> stack;
-  stack.emplace_back("", &metadata);
-  while (!stack.empty()) {
-    const std::string prefix = std::move(stack.back().first);
-    const Struct* level = stack.back().second;
-    stack.pop_back();
-    for (const auto& [name, value] : level->fields()) {
-      std::string key = prefix;
-      AppendKey(name, &key);
-      visit(key, value);
-      if (value.has_struct_value()) stack.emplace_back(std::move(key), &value.struct_value());
-    }
-  }
-}
 
 // A set of slots, or everything but it: NOT costs nothing until the end.
 struct SlotSet {
@@ -202,7 +173,7 @@ SlotSet FieldIndex::Impl::IdLeaf(const FilterNode& node) const {
 
 SlotSet FieldIndex::Impl::Leaf(const FilterNode& node) const {
   if (node.field.is_id) return IdLeaf(node);
-  const auto it = fields.find(KeyOf(node.field));
+  const auto it = fields.find(FieldKey(node.field));
   if (it == fields.end()) return {};
   return FieldLeaf(*it->second, node);
 }
@@ -248,6 +219,31 @@ Bitmap FieldIndex::Evaluate(const Filter& filter) const {
       Combine);
   if (set.complement) return impl_->all - set.slots;
   return std::move(set.slots);
+}
+
+std::vector<ValueCount> FieldIndex::CountValues(const FieldPath& path, const Bitmap& among,
+                                                size_t limit) const {
+  ReaderMutexLock lock(&impl_->mutex);
+  TopValues top(limit);
+  const auto it = impl_->fields.find(FieldKey(path));
+  if (it == impl_->fields.end()) return top.Finish();
+  const Field& field = *it->second;
+  if (field.elements == nullptr) {
+    field.scalars.Count(among, [&](const Value& value, uint64_t count) { top.Add(value, count); });
+    return top.Finish();
+  }
+  absl::flat_hash_map<std::string, uint64_t> counts;  // by serialised value
+  const auto add = [&](const Value& value, uint64_t count) {
+    if (count > 0) counts[value.SerializeAsString()] += count;
+  };
+  field.scalars.Count(among, add);
+  field.elements->Count(among, add);
+  for (const auto& [key, count] : counts) {
+    Value value;
+    value.ParseFromString(key);
+    top.Add(value, count);
+  }
+  return top.Finish();
 }
 
 uint64_t FieldIndex::memory_bytes() const {

@@ -5,11 +5,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "google/protobuf/struct.pb.h"
 #include "index/filter/bitmap.h"
+#include "index/filter/expression.h"
 #include "index/filter/filter.h"
+#include "index/filter/value_count.h"
 
 namespace imagesearch::index {
 
@@ -32,6 +35,11 @@ class FieldIndex {
 
   // All slots that match, expired and tombstoned ones too, as long as they were not removed.
   Bitmap Evaluate(const Filter& filter) const;
+
+  // The `limit` most frequent values of a field over the slots of `among`: strings, numbers and
+  // booleans, a list's elements, a struct's keys. A slot counts once for each of its values.
+  std::vector<ValueCount> CountValues(const FieldPath& path, const Bitmap& among,
+                                      size_t limit) const;
 
   // About.
   uint64_t memory_bytes() const;

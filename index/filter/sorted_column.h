@@ -88,6 +88,14 @@ class SortedColumn {
     }
   }
 
+  // Calls visit(value, slot) for all entries, in order.
+  template <typename Visitor>
+  void VisitAll(Visitor visit) const {
+    for (const auto& chunk : chunks_) {
+      for (const Entry& entry : *chunk) visit(entry.value, entry.slot);
+    }
+  }
+
  private:
   struct Entry {
     T value;

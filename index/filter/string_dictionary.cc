@@ -42,6 +42,11 @@ void StringDictionary::Slots::Collect(SlotCollector& out) const {
   }
 }
 
+uint64_t StringDictionary::Slots::CountIn(const Bitmap& among) const {
+  if (bitmap_ == nullptr) return among.contains(only_) ? 1 : 0;
+  return among.and_cardinality(*bitmap_);
+}
+
 void StringDictionary::Add(absl::string_view text, uint32_t slot) {
   const auto it = strings_.find(text);
   if (it != strings_.end()) {
@@ -70,6 +75,11 @@ void StringDictionary::Match(const Pattern& pattern, SlotCollector& out) const {
        it != strings_.end() && absl::StartsWith(it->first, pattern.prefix); ++it) {
     if (pattern.Matches(it->first)) it->second.Collect(out);
   }
+}
+
+void StringDictionary::Count(const Bitmap& among,
+                             absl::FunctionRef<void(absl::string_view, uint64_t)> visit) const {
+  for (const auto& [text, slots] : strings_) visit(text, slots.CountIn(among));
 }
 
 void StringDictionary::Ordered(FilterOp op, absl::string_view text, SlotCollector& out) const {

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/container/btree_map.h"
+#include "absl/functional/function_ref.h"
 #include "absl/strings/string_view.h"
 #include "index/filter/bitmap.h"
 #include "index/filter/expression.h"
@@ -26,6 +27,8 @@ class StringDictionary {
   // Each adds the slots that match to `out`, which must be finished before this changes.
   void Equal(absl::string_view text, SlotCollector& out) const;
   void Match(const Pattern& pattern, SlotCollector& out) const;
+  // Calls visit for each string with how many of its slots are in `among`.
+  void Count(const Bitmap& among, absl::FunctionRef<void(absl::string_view, uint64_t)> visit) const;
   // `op` is one of kLess ... kGreaterEqual.
   void Ordered(FilterOp op, absl::string_view text, SlotCollector& out) const;
 
@@ -38,6 +41,7 @@ class StringDictionary {
     // true: none is left.
     bool Remove(uint32_t slot);
     void Collect(SlotCollector& out) const;
+    uint64_t CountIn(const Bitmap& among) const;
 
    private:
     uint32_t only_;  // when bitmap_ is null

@@ -109,6 +109,32 @@ uint64_t ValueSet::memory_bytes() const {
   return bytes;
 }
 
+void ValueSet::Count(const Bitmap& among,
+                     absl::FunctionRef<void(const Value&, uint64_t)> visit) const {
+  Value value;
+  strings_.Count(among, [&](absl::string_view text, uint64_t count) {
+    value.set_string_value(std::string(text));
+    visit(value, count);
+  });
+  uint64_t count = 0;
+  double number = 0;
+  const auto flush = [&] {
+    if (count == 0) return;
+    value.set_number_value(number);
+    visit(value, std::exchange(count, 0));
+  };
+  numbers_.VisitAll([&](double next, uint32_t slot) {
+    if (next != number) flush();
+    number = next;
+    count += among.contains(slot) ? 1 : 0;
+  });
+  flush();
+  value.set_bool_value(false);
+  visit(value, among.and_cardinality(false_));
+  value.set_bool_value(true);
+  visit(value, among.and_cardinality(true_));
+}
+
 void ValueSet::Equal(const Literal& literal, SlotCollector& out) const {
   const auto add = [&](uint32_t slot) { out.Add(slot); };
   std::visit(Overloaded{

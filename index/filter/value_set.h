@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/string_view.h"
 #include "google/protobuf/struct.pb.h"
 #include "index/filter/bitmap.h"
@@ -25,6 +26,10 @@ class ValueSet {
   void Remove(const google::protobuf::Value& value, uint32_t slot);
   void RemoveString(absl::string_view text, uint32_t slot);
   uint64_t memory_bytes() const;
+
+  // Calls visit for each string, number and boolean with how many slots of `among` have it.
+  void Count(const Bitmap& among,
+             absl::FunctionRef<void(const google::protobuf::Value&, uint64_t)> visit) const;
 
   // Slots with a value for which `value op literal` holds; op is a comparison with one literal.
   Bitmap Compare(FilterOp op, const Literal& literal) const;

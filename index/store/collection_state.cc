@@ -1,8 +1,12 @@
 #include "index/store/collection_state.h"
 
 #include <algorithm>
+#include <chrono>
 #include <iterator>
 #include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
 
 namespace imagesearch::index {
 namespace {
@@ -108,16 +112,22 @@ void CollectionState::Apply(std::vector<MemoryChange> changes, uint64_t version,
     stored_bytes.fetch_add(change.stored_bytes);
     if (change.removed_slot) {
       fields_->Remove(*change.removed_slot, change.id, change.old_metadata);
+      if (keywords_ != nullptr) keywords_->Remove(*change.removed_slot, change.old_metadata);
       Kill(next.get(), *change.removed_slot);
       SetExpiry(*change.removed_slot, 0);
     }
     if (change.updated_slot) {
       fields_->Remove(*change.updated_slot, change.id, change.old_metadata);
       fields_->Add(*change.updated_slot, change.id, change.metadata);
+      if (keywords_ != nullptr) {
+        keywords_->Remove(*change.updated_slot, change.old_metadata);
+        keywords_->Add(*change.updated_slot, change.metadata);
+      }
       SetExpiry(*change.updated_slot, change.expire_micros);
     }
     if (change.added_slot) {
       fields_->Add(*change.added_slot, change.id, change.metadata);
+      if (keywords_ != nullptr) keywords_->Add(*change.added_slot, change.metadata);
       Append(next.get(), *change.added_slot, change.id, change.vector);
       SetExpiry(*change.added_slot, change.expire_micros);
     }
@@ -275,6 +285,7 @@ void CollectionState::InstallSegment(std::shared_ptr<const Segment> segment, uin
 }
 
 void CollectionState::Clear() {
+  DropKeywords();
   MutexLock lock(&apply_mutex_);
   open_chunk_ = nullptr;
   fields_ = std::make_unique<FieldIndex>();
@@ -287,15 +298,64 @@ void CollectionState::Clear() {
 }
 
 void CollectionState::Retire() {
+  DropKeywords();
   deleted.store(true);
   MutexLock lock(&apply_mutex_);
   open_chunk_ = nullptr;
   Publish(std::make_shared<View>());
 }
 
+absl::StatusOr<std::shared_ptr<const KeywordIndex>> CollectionState::Keywords(
+    const FillKeywords& fill) {
+  {
+    MutexLock lock(&keyword_mutex_);
+    const auto until = CondVar::Clock::now() + std::chrono::seconds(1);
+    while (making_keywords_) {
+      if (keywords_made_.WaitUntil(&keyword_mutex_, until) || !making_keywords_) continue;
+      return Error(absl::StatusCode::kUnavailable, "KEYWORDS_NOT_READY",
+                   absl::StrCat("collection '", options.name,
+                                "': the words of its metadata are being indexed; retry"));
+    }
+    if (full_keywords_ != nullptr) return full_keywords_;
+    making_keywords_ = true;
+  }
+  const auto index = std::make_shared<KeywordIndex>();
+  std::shared_ptr<const View> from;
+  {
+    MutexLock lock(&apply_mutex_);
+    keywords_ = index;
+    from = view();
+  }
+  absl::Status status = fill(*from, index.get());
+  index->FinishFill();
+  {
+    MutexLock lock(&apply_mutex_);
+    if (!status.ok() && keywords_ == index) keywords_ = nullptr;
+  }
+  MutexLock lock(&keyword_mutex_);
+  making_keywords_ = false;
+  if (status.ok()) full_keywords_ = index;
+  keywords_made_.SignalAll();
+  if (!status.ok()) return status;
+  return full_keywords_;
+}
+
+void CollectionState::DropKeywords() {
+  {
+    MutexLock lock(&keyword_mutex_);
+    full_keywords_ = nullptr;
+  }
+  MutexLock lock(&apply_mutex_);
+  keywords_ = nullptr;
+}
+
 uint64_t CollectionState::memory_bytes() const {
   const std::shared_ptr<const View> now = view();
   uint64_t bytes = fields_->memory_bytes();
+  {
+    MutexLock lock(&apply_mutex_);
+    if (keywords_ != nullptr) bytes += keywords_->memory_bytes();
+  }
   for (const SegmentPart& part : now->segments) {
     bytes += part.segment->index().memory_bytes();
     if (part.alive != nullptr) bytes += part.alive->size() * sizeof(uint64_t);

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <set>
@@ -14,10 +15,12 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "base/mutex.h"
 #include "index/filter/field_index.h"
 #include "index/filter/filter.h"
+#include "index/keyword/keyword_index.h"
 #include "index/store/recall_probe.h"
 #include "index/store/records.pb.h"
 #include "index/store/slot_set.h"
@@ -73,6 +76,18 @@ class CollectionState {
   };
   Reading Read(const std::vector<const Filter*>& filters) const;
 
+  // The most frequent values of a field over `among` (FieldIndex::CountValues).
+  std::vector<ValueCount> CountValues(const FieldPath& field, const Bitmap& among,
+                                      size_t limit) const {
+    return fields_->CountValues(field, among, limit);
+  }
+
+  // The keyword index. The first call makes it: `fill` puts every record of the view into it by
+  // KeywordIndex::Fill; from then on it follows the writes. Another call meanwhile waits a second,
+  // then answers UNAVAILABLE KEYWORDS_NOT_READY.
+  using FillKeywords = std::function<absl::Status(const View& view, KeywordIndex* index)>;
+  absl::StatusOr<std::shared_ptr<const KeywordIndex>> Keywords(const FillKeywords& fill);
+
   // Makes a durable batch visible, as a whole. `snapshot` holds the records of `version`.
   void Apply(std::vector<MemoryChange> changes, uint64_t version, StoreSnapshot snapshot);
 
@@ -120,6 +135,8 @@ class CollectionState {
   // Replaced by Clear only, while nobody reads.
   std::unique_ptr<FieldIndex> fields_ = std::make_unique<FieldIndex>();
 
+  void DropKeywords();
+
   // Held while the state changes; readers take it only where a filter met a change three times.
   mutable Mutex apply_mutex_ ABSL_ACQUIRED_BEFORE(view_mutex_);
   std::shared_ptr<View> loading_ ABSL_GUARDED_BY(apply_mutex_);  // null once loaded
@@ -127,12 +144,19 @@ class CollectionState {
   std::set<std::pair<int64_t, uint32_t>> expiries_ ABSL_GUARDED_BY(apply_mutex_);  // time, slot
   absl::flat_hash_map<uint32_t, int64_t> expiry_of_slot_ ABSL_GUARDED_BY(apply_mutex_);
   std::vector<std::string> expired_ ABSL_GUARDED_BY(apply_mutex_);
+  // Follows the writes, also while it is filled; null: nobody has asked for one.
+  std::shared_ptr<KeywordIndex> keywords_ ABSL_GUARDED_BY(apply_mutex_);
   // Odd while the field index and the view change.
   std::atomic<uint64_t> change_sequence_{0};
   std::atomic<int64_t> next_expiry_;
 
   mutable Mutex current_mutex_;
   CollectionOptions current_ ABSL_GUARDED_BY(current_mutex_);
+
+  Mutex keyword_mutex_;
+  CondVar keywords_made_;
+  bool making_keywords_ ABSL_GUARDED_BY(keyword_mutex_) = false;
+  std::shared_ptr<const KeywordIndex> full_keywords_ ABSL_GUARDED_BY(keyword_mutex_);
 
   mutable Mutex view_mutex_;  // held for a pointer copy only
   std::shared_ptr<const View> view_ ABSL_GUARDED_BY(view_mutex_);

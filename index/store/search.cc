@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <random>
 
+#include "absl/container/flat_hash_set.h"
 #include "index/store/dot.h"
 #include "index/store/row_mask.h"
 
@@ -177,6 +179,67 @@ void ForEachLive(const View& view, const SlotSet* allowed,
       }
     }
   }
+}
+
+std::vector<const float*> SampleRows(const View& view, size_t n) {
+  std::vector<const float*> rows;
+  uint64_t total = view.tail_rows();
+  for (const SegmentPart& part : view.segments) total += part.segment->rows();
+  if (total == 0 || n == 0) return rows;
+  // The row at a place in the order of slots; null where it is dead.
+  const auto row_at = [&](uint64_t place) -> const float* {
+    for (const SegmentPart& part : view.segments) {
+      const uint32_t held = part.segment->rows();
+      if (place < held) {
+        const auto row = static_cast<uint32_t>(place);
+        return part.IsAlive(row) ? part.segment->vector(row) : nullptr;
+      }
+      place -= held;
+    }
+    // All tail parts but the last may be short, too: a sealed chunk takes no more rows.
+    for (const TailPart& part : view.tail) {
+      if (place < part.rows) {
+        const auto row = static_cast<uint32_t>(place);
+        return part.IsAlive(row) ? part.chunk->vector(row) : nullptr;
+      }
+      place -= part.rows;
+    }
+    return nullptr;
+  };
+  std::mt19937_64 random(view.version);
+  if (total <= 4 * n || view.live <= 4 * n) {
+    for (uint64_t place = 0; place < total; ++place) {
+      if (const float* row = row_at(place)) rows.push_back(row);
+    }
+    std::shuffle(rows.begin(), rows.end(), random);
+    rows.resize(std::min(rows.size(), n));
+    return rows;
+  }
+  absl::flat_hash_set<uint64_t> taken;
+  while (rows.size() < n) {
+    const uint64_t place = random() % total;
+    if (!taken.insert(place).second) continue;
+    if (const float* row = row_at(place)) rows.push_back(row);
+  }
+  return rows;
+}
+
+Bitmap LiveSlots(const View& view, const SlotSet* allowed) {
+  std::vector<uint32_t> slots;
+  const auto add = [&](uint32_t slot) {
+    if (allowed == nullptr || allowed->Contains(slot)) slots.push_back(slot);
+  };
+  for (const SegmentPart& part : view.segments) {
+    for (uint32_t row = 0; row < part.segment->rows(); ++row) {
+      if (part.IsAlive(row)) add(part.segment->slot(row));
+    }
+  }
+  for (const TailPart& part : view.tail) {
+    for (uint32_t row = 0; row < part.rows; ++row) {
+      if (part.IsAlive(row)) add(part.chunk->slots[row]);
+    }
+  }
+  return Bitmap(slots.size(), slots.data());
 }
 
 uint64_t CountAllowed(const View& view, const SlotSet& allowed) {

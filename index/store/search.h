@@ -43,6 +43,13 @@ std::vector<std::vector<Candidate>> SearchView(const View& view, int dimension,
 void ForEachLive(const View& view, const SlotSet* allowed,
                  const std::function<void(absl::string_view id)>& visit);
 
+// At most `n` live rows, chosen at random without repetition; equal views give equal rows. Takes
+// time in proportion to `n`, unless most rows are dead.
+std::vector<const float*> SampleRows(const View& view, size_t n);
+
+// The slots of live rows that are in `allowed` (null: all).
+Bitmap LiveSlots(const View& view, const SlotSet* allowed);
+
 // How many live rows are in `allowed`.
 uint64_t CountAllowed(const View& view, const SlotSet& allowed);
 

@@ -1,6 +1,7 @@
 // Gathers the terms of all queries, encodes them together, and sums.
 #include "server/handlers/query.h"
 
+#include <algorithm>
 #include <cmath>
 #include <optional>
 #include <string>
@@ -16,8 +17,26 @@ namespace imagesearch::server {
 namespace {
 
 constexpr float kMaxWeight = 100;
+constexpr float kCropRounding = 1e-5f;
 
 float WeightOf(const v1::Term& term) { return term.has_weight() ? term.weight() : 1.0f; }
+
+// INVALID_ARGUMENT BAD_CROP_BOX.
+absl::StatusOr<encoder::CropBox> ToCropBox(const v1::CropBox& crop) {
+  const float right = crop.x() + crop.width(), bottom = crop.y() + crop.height();
+  // Written so that NaN fails.
+  if (!(crop.x() >= 0 && crop.y() >= 0 && right > crop.x() && bottom > crop.y() &&
+        right <= 1 + kCropRounding && bottom <= 1 + kCropRounding && crop.x() < 1 &&
+        crop.y() < 1)) {
+    return InvalidArgument(
+        "BAD_CROP_BOX",
+        absl::StrCat("the crop box is x ", crop.x(), ", y ", crop.y(), ", width ", crop.width(),
+                     ", height ", crop.height(),
+                     "; x and y start at 0, width and height are above ",
+                     "0, x + width and y + height at most 1: fractions of the upright picture"));
+  }
+  return encoder::CropBox{crop.x(), crop.y(), std::min(right, 1.0f), std::min(bottom, 1.0f)};
+}
 
 // Everything that can be said of a term without encoding it or reading the collection.
 absl::Status CheckTerm(const v1::Term& term, const Target& target, const Limits& limits) {
@@ -26,6 +45,13 @@ absl::Status CheckTerm(const v1::Term& term, const Target& target, const Limits&
     return InvalidArgument(
         "BAD_WEIGHT", absl::StrCat("the weight must be finite, not 0, and at most ", kMaxWeight,
                                    " in magnitude"));
+  }
+  if (term.has_crop()) {
+    if (!term.has_image()) {
+      return InvalidArgument("BAD_CROP_BOX", "only a term with an image takes a crop box");
+    }
+    absl::Status status = ToCropBox(term.crop()).status();
+    if (!status.ok()) return status;
   }
   switch (term.input_case()) {
     case v1::Term::kText:
@@ -160,8 +186,9 @@ std::vector<absl::StatusOr<QueryVector>> ResolveQueries(absl::Span<const QueryTo
         inputs.Add(queries[i].target->encoder,
                    encoder::Input::Text(std::move(*term.mutable_text())));
       } else if (term.input_case() == v1::Term::kImage) {
-        inputs.Add(queries[i].target->encoder,
-                   encoder::Input::Image(std::move(*term.mutable_image())));
+        encoder::Input image = encoder::Input::Image(std::move(*term.mutable_image()));
+        if (term.has_crop()) image.crop = *ToCropBox(term.crop());
+        inputs.Add(queries[i].target->encoder, std::move(image));
       }
     }
     ranges[i].second = inputs.size();

@@ -1,51 +1,19 @@
 // Search and SearchBatch: queries -> vectors -> collection -> hits.
 #include <algorithm>
-#include <cmath>
 #include <map>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "server/grpc_status.h"
-#include "server/handlers/convert.h"
 #include "server/handlers/handlers.h"
 #include "server/handlers/query.h"
+#include "server/handlers/ranking.h"
 #include "server/handlers/target.h"
 #include "server/handlers/validate.h"
 
 namespace imagesearch::server {
 namespace {
-
-absl::Status CheckSearch(const v1::SearchRequest& request, const Limits& limits) {
-  if (request.has_limit() &&
-      (request.limit() < 1 || request.limit() > static_cast<int64_t>(limits.max_limit))) {
-    return AtField(InvalidArgument("BAD_LIMIT", absl::StrCat("must be 1 to ", limits.max_limit)),
-                   "limit");
-  }
-  if (request.offset() < 0 || request.offset() > static_cast<int64_t>(limits.max_offset)) {
-    return AtField(InvalidArgument("BAD_OFFSET", absl::StrCat("must be 0 to ", limits.max_offset)),
-                   "offset");
-  }
-  if (request.has_min_score() && !std::isfinite(request.min_score())) {
-    return AtField(InvalidArgument("BAD_MIN_SCORE", "must be finite"), "min_score");
-  }
-  return CheckFilter(request.filter(), limits);
-}
-
-index::Query ToQuery(const v1::SearchRequest& request, QueryVector vector) {
-  index::Query query;
-  query.vector = std::move(vector.values);
-  query.kind = vector.kind;
-  query.filter = request.filter();
-  query.limit = request.has_limit() ? request.limit() : 10;
-  query.offset = request.offset();
-  if (request.has_min_score()) query.min_score = request.min_score();
-  query.exact = request.exact();
-  query.with_metadata = request.with_metadata();
-  query.with_vector = request.with_vector();
-  return query;
-}
 
 // One search on its way through the stages; the first stage that fails sets `status`.
 struct Pending {
@@ -53,7 +21,9 @@ struct Pending {
   absl::Status status;
   Target target;
   QueryVector vector;
-  index::SearchResult result;
+  bool truncated_text = false;
+  index::RankedResult result;
+  v1::SearchResponse facets;  // these alone
 };
 
 void FindTargets(const ServerState& state, const CallContext& call,
@@ -79,51 +49,78 @@ void Resolve(const ServerState& state, CallContext& call, std::vector<Pending>& 
   auto vectors = ResolveQueries(queries, call, state.limits());
   for (size_t i = 0; i < owners.size(); ++i) {
     owners[i]->status = vectors[i].status();
-    if (vectors[i].ok()) owners[i]->vector = *std::move(vectors[i]);
+    if (!vectors[i].ok()) continue;
+    owners[i]->truncated_text = vectors[i]->truncated_text;
+    owners[i]->vector = *std::move(vectors[i]);
   }
 }
 
-// Searches of one collection go to it together.
-void Execute(CallContext& call, std::vector<Pending>& searches) {
+index::RankedResult ToRanked(index::SearchResult result) {
+  index::RankedResult ranked;
+  for (index::Hit& hit : result.hits) {
+    const double order = hit.score;
+    ranked.hits.push_back({std::move(hit), order});
+  }
+  ranked.version = result.version;
+  return ranked;
+}
+
+// Searches of one collection go to it together; those that ask for more than the nearest
+// neighbours one after another.
+void Execute(ServerState& state, CallContext& call, std::vector<Pending>& searches) {
   StageTimer timer(call, "index");
-  std::map<index::Collection*, std::vector<Pending*>> groups;
-  for (Pending& search : searches) {
-    if (search.status.ok()) groups[search.target.collection.get()].push_back(&search);
-  }
-  for (auto& [collection, members] : groups) {
+  struct Group {
     std::vector<index::Query> queries;
-    for (Pending* member : members) {
-      queries.push_back(ToQuery(*member->request, member->vector));
+    std::vector<Pending*> owners;
+  };
+  std::map<index::Collection*, Group> groups;
+  for (Pending& search : searches) {
+    if (!search.status.ok()) continue;
+    index::Collection* collection = search.target.collection.get();
+    index::RankedQuery ranked = ToRankedQuery(*search.request, std::move(search.vector));
+    if (ranked.plain()) {
+      groups[collection].queries.push_back(std::move(ranked.query));
+      groups[collection].owners.push_back(&search);
+      continue;
     }
+    auto result = index::SearchRanked(*collection, state.backgrounds(), ranked);
+    search.status = result.status();
+    if (result.ok()) search.result = *std::move(result);
+  }
+  for (auto& [collection, group] : groups) {
     std::vector<absl::StatusOr<index::SearchResult>> results;
-    if (queries.size() == 1) {
-      results.push_back(collection->Search(queries[0]));
+    if (group.queries.size() == 1) {
+      results.push_back(collection->Search(group.queries[0]));
     } else {
-      results = collection->SearchBatch(queries);
+      results = collection->SearchBatch(group.queries);
     }
-    for (size_t i = 0; i < members.size(); ++i) {
-      members[i]->status = results[i].status();
-      if (results[i].ok()) members[i]->result = *std::move(results[i]);
+    for (size_t i = 0; i < results.size(); ++i) {
+      group.owners[i]->status = results[i].status();
+      if (results[i].ok()) group.owners[i]->result = ToRanked(*std::move(results[i]));
     }
   }
 }
 
-void RunSearches(const ServerState& state, CallContext& call, std::vector<Pending>& searches) {
+// What goes into the response beside the hits.
+void AddFacets(CallContext& call, std::vector<Pending>& searches) {
+  for (Pending& search : searches) {
+    if (!search.status.ok() || search.request->facets().empty()) continue;
+    StageTimer timer(call, "facets");
+    search.status = FillFacets(*search.target.collection, *search.request, &search.facets);
+  }
+}
+
+void RunSearches(ServerState& state, CallContext& call, std::vector<Pending>& searches) {
   FindTargets(state, call, searches);
   Resolve(state, call, searches);
-  Execute(call, searches);
+  Execute(state, call, searches);
+  AddFacets(call, searches);
 }
 
 void FillResponse(Pending& search, v1::SearchResponse* response) {
-  for (index::Hit& hit : search.result.hits) {
-    v1::Hit* out = response->add_hits();
-    out->set_id(std::move(hit.id));
-    out->set_score(hit.score);
-    if (search.request->with_metadata()) *out->mutable_metadata() = std::move(hit.metadata);
-    if (search.request->with_vector()) FillVector(hit.vector, out->mutable_vector());
-  }
-  response->set_version(search.result.version);
-  response->set_truncated_text(search.vector.truncated_text);
+  FillSearchResponse(std::move(search.result), *search.request, response);
+  response->set_truncated_text(search.truncated_text);
+  response->mutable_facets()->Swap(search.facets.mutable_facets());
 }
 
 }  // namespace

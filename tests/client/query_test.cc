@@ -36,6 +36,19 @@ TEST(ParseQueryTest, AnExistingPictureNeedsNoDotSlash) {
   std::filesystem::current_path(before);
 }
 
+TEST(ParseQueryTest, APictureMayEndInTheBoxOfAPart) {
+  QueryTerm part{Kind::kImageFile, "./pool.jpg", 0.5f};
+  part.crop = {0.25f, 0, 0.5f, 1};
+  EXPECT_EQ(*ParseQuery({"0.5:./pool.jpg#0.25,0,0.5,1"}), Terms{part});
+  EXPECT_EQ(DescribeQuery({part}), "pool.jpg#0.25,0,0.5,1 x0.5");
+  EXPECT_EQ(*ParseQuery({"./c#1.jpg"}), (Terms{{Kind::kImageFile, "./c#1.jpg", 1}}));
+  EXPECT_EQ(*ParseQuery({"team#1,2,3,4"}), (Terms{{Kind::kText, "team#1,2,3,4", 1}}));
+  TempFolder folder;
+  folder.Write("odd#0,0,1,1", "x");
+  const std::string path = folder.path() + "/odd#0,0,1,1";
+  EXPECT_EQ(*ParseQuery({path}), (Terms{{Kind::kImageFile, path, 1}}));
+}
+
 TEST(ParseQueryTest, AColonWithoutANumberIsText) {
   EXPECT_EQ(*ParseQuery({"Star Wars: a poster"}), (Terms{{Kind::kText, "Star Wars: a poster", 1}}));
   EXPECT_EQ(*ParseQuery({":smile:"}), (Terms{{Kind::kText, ":smile:", 1}}));

@@ -59,6 +59,23 @@ def test_every_kind_of_picture_is_the_same_picture(client, files):
     assert [hit.id for hit in client.search(image, filter='day >= 2024-01-01 AND tags:"b"')] == ["fish"]
 
 
+def test_rankings_and_parts_of_pictures(client, package, files):
+    for name in ("fish", "tree", "heart"):
+        client.upsert(files / f"{name}.png", id=name, metadata={"kind": "thing" if name == "heart" else "living"})
+    ranking = package.Ranking(relevance=True, group_by="kind", diversity=0.1, facets=["kind"])
+    hits = client.search(files / "fish.png", ranking=ranking)
+    assert [(hit.id, hit.group) for hit in hits] == [("fish", "living"), ("heart", "thing")]
+    assert hits[0].relevance is None  # too few pictures to judge by
+    assert hits.facets == {"kind": [("living", 2), ("thing", 1)]}
+    found = client.search(files / "fish.png", ranking=package.Ranking(keywords="Thing", keyword_weight=50))
+    assert found[0].id == "heart" and found[0].keyword_score > 0 and found[1].keyword_score is None
+    whole = client.search(package.Term(image=files / "fish.png", crop=(0, 0, 1, 1)))
+    part = client.search(package.Term(image=files / "fish.png", crop=(0.5, 0, 0.5, 0.5)))
+    assert whole[0].score > 0.999 > part[0].score
+    with pytest.raises(package.ImageSearchError, match="crop"):
+        client.search(package.Term(text="fish", crop=(0, 0, 1, 1)))
+
+
 def test_texts_vectors_ids_and_weights(client, package, files):
     for name in ("fish", "tree", "heart"):
         client.upsert(files / f"{name}.png", id=name)

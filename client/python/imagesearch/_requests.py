@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import datetime
+from dataclasses import dataclass
 from typing import Any, Iterable, Mapping, Sequence
 
 from google.protobuf import struct_pb2
@@ -47,12 +48,49 @@ def image(source: ImageLike | str | None, id: str, vector: Iterable[float] | Non
     return message
 
 
+@dataclass(frozen=True)
+class Ranking:
+    """What a search does beyond the nearest images; docs/ranking.md tells each. `per_group` hits of each value of
+    `group_by`; `keywords` are looked for in `keyword_fields` of the metadata (none: in all)."""
+
+    relevance: bool = False
+    min_relevance: float | None = None
+    auto_cut: bool = False
+    group_by: str = ""
+    per_group: int = 1
+    diversity: float | None = None
+    keywords: str = ""
+    keyword_fields: Sequence[str] = ()
+    keyword_weight: float = 1.0
+    facets: Sequence[str] = ()
+
+    def apply(self, request: pb.SearchRequest) -> None:
+        request.with_relevance = self.relevance
+        request.auto_cut = self.auto_cut
+        if self.min_relevance is not None:
+            request.min_relevance = self.min_relevance
+        if self.group_by:
+            request.group_by.field = self.group_by
+            request.group_by.limit = self.per_group
+        if self.diversity is not None:
+            request.diversity = self.diversity
+        if self.keywords:
+            request.keywords.text = self.keywords
+            request.keywords.fields.extend(self.keyword_fields)
+            request.keywords.weight = self.keyword_weight
+        for field in self.facets:
+            request.facets.add(field=field)
+
+
 def search(query: TermLike | Sequence[TermLike], collection: str, filter: str, limit: int, offset: int,
            min_score: float | None, exact: bool, with_metadata: bool, with_vector: bool,
-           min_version: int) -> pb.SearchRequest:
-    return pb.SearchRequest(collection=collection, query=to_query(query), filter=filter, limit=limit, offset=offset,
-                            min_score=min_score, exact=exact, with_metadata=with_metadata, with_vector=with_vector,
-                            min_version=min_version)
+           min_version: int, ranking: Ranking | None = None) -> pb.SearchRequest:
+    request = pb.SearchRequest(collection=collection, query=to_query(query), filter=filter, limit=limit, offset=offset,
+                               min_score=min_score, exact=exact, with_metadata=with_metadata,
+                               with_vector=with_vector, min_version=min_version)
+    if ranking is not None:
+        ranking.apply(request)
+    return request
 
 
 def encode(inputs: Iterable[str | ImageLike]) -> pb.EncodeRequest:

@@ -24,6 +24,9 @@ class Hit:
     score: float  # cosine similarity
     metadata: dict[str, Any] = field(default_factory=dict)
     vector: list[float] | None = None
+    relevance: float | None = None  # when asked for
+    keyword_score: float | None = None  # where keywords match
+    group: Any = None  # with group_by: the value it is grouped by
 
 
 @dataclass(frozen=True)
@@ -82,10 +85,12 @@ def _card(hit: Hit) -> str:
 class Results(Sequence[Hit]):
     """The hits, best first. A notebook shows them as a grid of pictures where their files are on this machine."""
 
-    def __init__(self, hits: list[Hit], version: int, truncated_text: bool):
+    def __init__(self, hits: list[Hit], version: int, truncated_text: bool,
+                 facets: dict[str, list[tuple[Any, int]]] | None = None):
         self.hits = hits
         self.version = version  # of the data that was searched
         self.truncated_text = truncated_text  # a text was longer than the model reads
+        self.facets = facets or {}  # by field: (value, images), most frequent first
 
     @overload
     def __getitem__(self, index: int) -> Hit: ...
@@ -117,8 +122,13 @@ def _vector(owner: Any) -> list[float] | None:
 
 
 def results(reply: pb.SearchResponse) -> Results:
-    hits = [Hit(hit.id, hit.score, to_dict(hit.metadata), _vector(hit)) for hit in reply.hits]
-    return Results(hits, reply.version, reply.truncated_text)
+    hits = [Hit(hit.id, hit.score, to_dict(hit.metadata), _vector(hit),
+                hit.relevance if hit.HasField("relevance") else None,
+                hit.keyword_score if hit.HasField("keyword_score") else None,
+                json_format.MessageToDict(hit.group) if hit.HasField("group") else None) for hit in reply.hits]
+    facets = {facet.field: [(json_format.MessageToDict(value.value), value.count) for value in facet.values]
+              for facet in reply.facets}
+    return Results(hits, reply.version, reply.truncated_text, facets)
 
 
 def stored_image(image: types_pb2.StoredImage) -> StoredImage:

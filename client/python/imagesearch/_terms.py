@@ -26,6 +26,7 @@ class Term:
     id: str | None = None
     vector: Iterable[float] | None = None
     weight: float = 1.0
+    crop: tuple[float, float, float, float] | None = None  # of an image: x, y, width, height, as fractions of it
 
     def __post_init__(self) -> None:
         given = [value for value in (self.text, self.image, self.id, self.vector) if value is not None]
@@ -79,6 +80,8 @@ def to_query(query: TermLike | Sequence[TermLike]) -> pb.Query:
     message = pb.Query()
     for term in map(to_term, values):
         out = message.terms.add(weight=term.weight)
+        if term.crop is not None:
+            out.crop.x, out.crop.y, out.crop.width, out.crop.height = term.crop
         if term.text is not None:
             out.text = term.text
         elif term.id is not None:

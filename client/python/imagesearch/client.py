@@ -9,6 +9,7 @@ import grpc
 
 from . import _channel, _errors, _requests, _results
 from ._bulk import IndexItem, Job
+from ._requests import Ranking
 from ._results import IndexReport, Results, StoredImage, UpsertOutcome
 from ._terms import ImageLike, TermLike
 from .v1 import admin_pb2, admin_pb2_grpc, imagesearch_pb2_grpc, types_pb2
@@ -50,11 +51,12 @@ class Client:
 
     def search(self, query: TermLike | Sequence[TermLike], *, limit: int = 10, filter: str = "", offset: int = 0,
                min_score: float | None = None, exact: bool = False, with_metadata: bool = True,
-               with_vector: bool = False, min_version: int = 0, collection: str | None = None) -> Results:
+               with_vector: bool = False, min_version: int = 0, ranking: Ranking | None = None,
+               collection: str | None = None) -> Results:
         """The nearest images. `query` is a text (str), a picture (path, bytes, PIL image, uint8 array), a vector
         (array of one dimension), a Term, or a list of those. `filter`: docs/filters.md."""
         request = _requests.search(query, self._name(collection), filter, limit, offset, min_score, exact,
-                                   with_metadata, with_vector, min_version)
+                                   with_metadata, with_vector, min_version, ranking)
         return _results.results(self._call(self._search.Search, request))
 
     def search_many(self, queries: Iterable[TermLike | Sequence[TermLike]], *, limit: int = 10, filter: str = "",
