@@ -15,9 +15,9 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "google/protobuf/struct.pb.h"
-#include "index/job_control.h"
 #include "index/filter/expression.h"
 #include "index/filter/value_count.h"
+#include "index/job_control.h"
 
 namespace imagesearch::index {
 

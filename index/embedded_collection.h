@@ -52,8 +52,6 @@ class EmbeddedCollection : public Collection {
                                                       const FieldPath& field,
                                                       size_t limit) override;
 
-  absl::Status Optimize() override;
-
   // Deletes images that HideExpired hid; for the background sweep.
   absl::Status SweepExpired();
 
