@@ -104,6 +104,22 @@ absl::StatusOr<v1::UpdateMetadataResponse> Client::UpdateMetadata(
   return Call(*search_, &v1::ImageSearch::Stub::UpdateMetadata, request);
 }
 
+absl::StatusOr<v1::ClassifyResponse> Client::Classify(const v1::ClassifyRequest& request) const {
+  return Call(*search_, &v1::ImageSearch::Stub::Classify, request);
+}
+
+absl::Status Client::FindDuplicates(
+    const v1::FindDuplicatesRequest& request,
+    const std::function<void(const v1::FindDuplicatesResponse&)>& on_event) const {
+  grpc::ClientContext context;
+  Prepare(&context);
+  const auto reader = search_->FindDuplicates(&context, request);
+  v1::FindDuplicatesResponse event;
+  while (reader->Read(&event)) on_event(event);
+  const grpc::Status status = reader->Finish();
+  return status.ok() ? absl::OkStatus() : FromGrpc(status, &context);
+}
+
 absl::StatusOr<v1::CountResponse> Client::Count(const v1::CountRequest& request) const {
   return Call(*search_, &v1::ImageSearch::Stub::Count, request);
 }

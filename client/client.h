@@ -8,6 +8,7 @@
 #ifndef IMAGESEARCH_CLIENT_CLIENT_H_
 #define IMAGESEARCH_CLIENT_CLIENT_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -65,6 +66,12 @@ class Client {
   absl::StatusOr<v1::DeleteResponse> Delete(const v1::DeleteRequest& request) const;
   absl::StatusOr<v1::UpdateMetadataResponse> UpdateMetadata(
       const v1::UpdateMetadataRequest& request) const;
+  absl::StatusOr<v1::ClassifyResponse> Classify(const v1::ClassifyRequest& request) const;
+  // Calls `on_event` with each message, from this thread; returns how the stream ended. No
+  // deadline.
+  absl::Status FindDuplicates(
+      const v1::FindDuplicatesRequest& request,
+      const std::function<void(const v1::FindDuplicatesResponse&)>& on_event) const;
   absl::StatusOr<v1::CountResponse> Count(const v1::CountRequest& request) const;
   absl::StatusOr<v1::ListResponse> List(const v1::ListRequest& request) const;
 

@@ -197,6 +197,8 @@ void Uploader::WriteAll(Client::UpsertStream* stream) {
       request.set_sequence(next->first);
       request.set_collection(options_.collection);
       request.set_create_only(options_.create_only);
+      request.set_on_duplicate(options_.on_duplicate);
+      request.set_duplicate_tier(options_.duplicate_tier);
       *request.mutable_image() = next->second.image;
     }
     if (!stream->Write(request)) return;
@@ -227,6 +229,8 @@ void Uploader::ReadAcks(Client::UpsertStream* stream) {
     outcome.id = response.id();
     outcome.version = response.version();
     outcome.created = response.created();
+    outcome.skipped = response.skipped();
+    outcome.duplicates.assign(response.duplicates().begin(), response.duplicates().end());
     on_done_(outcome);
     MutexLock lock(&mutex_);
     changed_.SignalAll();

@@ -11,6 +11,7 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -25,6 +26,8 @@ namespace imagesearch::client {
 struct UploaderOptions {
   std::string collection;  // empty: default
   bool create_only = false;
+  v1::OnDuplicate on_duplicate = v1::ON_DUPLICATE_KEEP;
+  v1::DuplicateTier duplicate_tier = v1::DUPLICATE_TIER_UNSPECIFIED;
   // Images sent or waiting without an ack; Add() blocks beyond either bound. The window keeps the
   // server's encoder in full batches while acks travel.
   size_t window_images = 128;
@@ -49,6 +52,8 @@ class Uploader {
     absl::Status status;
     uint64_t version = 0;
     bool created = false;
+    bool skipped = false;                      // a duplicate, not stored
+    std::vector<v1::DuplicateHit> duplicates;  // as on_duplicate asks
   };
   using OnDone = std::function<void(const Outcome&)>;
 

@@ -42,6 +42,8 @@ struct Embedding {
   std::vector<float> values;
   // The text had more tokens than the context and was cut.
   bool truncated_text = false;
+  // Images: of the whole picture, whatever the crop box; absent for a picture of one colour.
+  std::optional<uint64_t> perceptual_hash;
 };
 
 // An input made ready for the towers: pixels or token ids. Made by Encoder::Prepare, used by
@@ -54,6 +56,8 @@ struct Prepared {
   // kText: start token, tokens, end token; not padded; at most model().context_length long.
   std::vector<int32_t> tokens;
   bool truncated_text = false;
+  // kImage: see Embedding.
+  std::optional<uint64_t> perceptual_hash;
 };
 
 // What a server says of its model.

@@ -85,7 +85,10 @@ absl::StatusOr<Prepared> FakeEncoder::Prepare(const Input& input) const {
   if (absl::StartsWith(input.data, "bad")) {
     return InvalidArgument("CORRUPT_IMAGE", "the image can't be decoded");
   }
-  uint64_t hash = Hash(input.data.data(), input.data.size(), 1);
+  // "cat#1" and "cat#2" are the same picture in other bytes.
+  const std::string picture = input.data.substr(0, input.data.find('#'));
+  result.perceptual_hash = Hash(picture.data(), picture.size(), 4);
+  uint64_t hash = Hash(picture.data(), picture.size(), 1);
   if (input.crop) hash = Hash(&*input.crop, sizeof(CropBox), hash);
   result.pixels.resize(size_t{3} * options_.image_size * options_.image_size);
   for (uint8_t& pixel : result.pixels) pixel = static_cast<uint8_t>(NextRandom(hash));
@@ -129,7 +132,8 @@ std::vector<absl::StatusOr<Embedding>> FakeEncoder::Embed(
     const uint64_t hash = item->kind == Input::Kind::kImage
                               ? Hash(item->pixels.data(), item->pixels.size(), 2)
                               : Hash(item->tokens.data(), item->tokens.size() * sizeof(int32_t), 3);
-    results.push_back(Embedding{UnitVector(hash, options_.dimension), item->truncated_text});
+    results.push_back(Embedding{UnitVector(hash, options_.dimension), item->truncated_text,
+                                item->perceptual_hash});
   }
   MutexLock lock(&mutex_);
   --running_;

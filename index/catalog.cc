@@ -249,6 +249,7 @@ absl::StatusOr<uint64_t> Catalog::Update(const std::string& name, const Collecti
     const uint32_t id = collection->state()->id;
     CollectionOptions options = collection->options();
     if (update.quota) options.quota = *update.quota;
+    if (update.keep_originals) options.keep_originals = *update.keep_originals;
     if (update.target_recall) options.index.target_recall = *update.target_recall;
     auto record = ReadCollectionRecord(*engine_->store, id);
     if (!record.ok()) return record.status();

@@ -15,6 +15,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "google/protobuf/struct.pb.h"
+#include "index/duplicates.h"
 #include "index/filter/expression.h"
 #include "index/filter/value_count.h"
 #include "index/job_control.h"
@@ -47,12 +48,14 @@ struct CollectionOptions {
   int dimension = 0;              // 1 to Limits::max_dimension
   std::string model_id;           // empty: a collection of ready vectors
   std::string model_fingerprint;  // empty likewise
+  bool keep_originals = false;    // UpsertItem::original is stored
   Quota quota;
 };
 
 // Settings to change; what is absent stays.
 struct CollectionUpdate {
   std::optional<Quota> quota;
+  std::optional<bool> keep_originals;  // of what is stored from then on
   std::optional<float> target_recall;  // 0: the default; from the next index build on
 };
 
@@ -60,7 +63,8 @@ struct CollectionInfo {
   CollectionOptions options;
   uint64_t image_count = 0;
   uint64_t disk_bytes = 0;
-  uint64_t stored_bytes = 0;  // what counts against Quota::max_bytes
+  uint64_t stored_bytes = 0;    // what counts against Quota::max_bytes
+  uint64_t original_bytes = 0;  // of kept uploads; part of disk_bytes, about
   uint64_t memory_bytes = 0;
   IndexKind serving_kind = IndexKind::kFlat;
   uint64_t version = 0;    // newest version that touched it
@@ -80,16 +84,31 @@ struct UpsertItem {
   std::optional<google::protobuf::Struct>
       metadata;  // absent with a vector: none; absent without: kept
   absl::Time expire_time = absl::InfiniteFuture();
-  std::string content_hash;  // hex SHA-256 of the uploaded bytes, or empty
+  std::string content_hash;                 // hex SHA-256 of the uploaded bytes, or empty
+  std::optional<uint64_t> perceptual_hash;  // of the picture's pixels, where there are some
+  // The uploaded bytes, to be kept where the collection does; empty: none. An image written with a
+  // vector loses the original that it had before.
+  std::string original;
+  std::string source_uri;  // empty: none, or kept on an update of an existing image
 };
 
 struct UpsertOptions {
   bool create_only = false;
+  // Looks at items with a vector. An image of the item's own id is no duplicate of it; an item
+  // before it in the batch, with another id, can be one.
+  OnDuplicate on_duplicate = OnDuplicate::kKeep;
+  DuplicateTier tier = DuplicateTier::kSamePicture;
+
+  friend bool operator==(const UpsertOptions& a, const UpsertOptions& b) {
+    return a.create_only == b.create_only && a.on_duplicate == b.on_duplicate && a.tier == b.tier;
+  }
 };
 
 struct UpsertItemResult {
   absl::Status status;
   bool created = false;
+  bool skipped = false;                  // a duplicate, not written
+  std::vector<DuplicateRef> duplicates;  // what it duplicates, the surest first, at most 10
 };
 
 struct UpsertResult {
@@ -111,6 +130,7 @@ struct Query {
   bool exact = false;
   bool with_metadata = false;
   bool with_vector = false;
+  bool with_identity = false;  // content_hash and perceptual_hash of hits
 };
 
 struct Hit {
@@ -118,6 +138,8 @@ struct Hit {
   float score = 0;                    // cosine, float32
   google::protobuf::Struct metadata;  // when asked for
   std::vector<float> vector;          // when asked for
+  std::string content_hash;           // when asked for
+  std::optional<uint64_t> perceptual_hash;
 };
 
 struct SearchResult {
@@ -132,6 +154,10 @@ struct Record {
   absl::Time expire_time = absl::InfiniteFuture();
   std::string content_hash;
   uint64_t version = 0;
+  std::optional<uint64_t> perceptual_hash;
+  uint64_t original_bytes = 0;  // 0: its upload isn't kept
+  std::string original;         // when asked for
+  std::string source_uri;
 };
 
 struct ListOptions {
@@ -160,6 +186,11 @@ struct UpdateOptions {
   std::function<absl::Status(const google::protobuf::Struct&)> check;
   // Asked before each batch of an update by filter; an error ends it. Null: never.
   std::function<absl::Status()> proceed;
+};
+
+struct MetadataPatch {
+  std::string id;
+  google::protobuf::Struct patch;
 };
 
 struct UpdateResult {
@@ -231,6 +262,28 @@ class Collection {
                                                               const google::protobuf::Struct& patch,
                                                               const UpdateOptions& options) {
     return NotOffered("merge patches of metadata");
+  }
+
+  // A patch of its own for each image, all or none; else as UpdateMetadata.
+  virtual absl::StatusOr<UpdateResult> PatchEach(absl::Span<const MetadataPatch> patches,
+                                                 const UpdateOptions& options) {
+    return NotOffered("merge patches of metadata");
+  }
+
+  // One image with its kept upload (Record::original) in one state; nullopt where missing or
+  // expired. The original stays empty where none is kept, or where it has more than `max_bytes`.
+  virtual absl::StatusOr<std::optional<Record>> GetWithOriginal(const std::string& id,
+                                                                bool with_vector,
+                                                                uint64_t max_bytes) {
+    return NotOffered("originals");
+  }
+
+  // Groups what matches by duplicates (index/duplicates.h) over one state. Calls `visitor` from
+  // this thread; its error ends the work. Takes about 60 bytes of memory for each image;
+  // RESOURCE_EXHAUSTED TOO_MANY_IMAGES above 20 million.
+  virtual absl::StatusOr<DuplicatesSummary> FindDuplicates(const DuplicatesQuery& query,
+                                                           DuplicatesVisitor* visitor) {
+    return NotOffered("reports of duplicates");
   }
 
   virtual absl::StatusOr<SearchResult> Search(const Query& query) = 0;

@@ -59,6 +59,7 @@ CollectionInfo EmbeddedCollection::Info() const {
   info.tail_rows = view->tail_rows();
   info.recall_text = state_->probe.Recall(QueryKind::kText);
   info.recall_image = state_->probe.Recall(QueryKind::kImage);
+  info.original_bytes = state_->original_bytes.load();
   info.memory_bytes = state_->memory_bytes();
   info.disk_bytes = engine_->store->CollectionBytes(state_->id);
   info.stored_bytes = static_cast<uint64_t>(std::max<int64_t>(state_->stored_bytes.load(), 0));
@@ -155,14 +156,19 @@ absl::StatusOr<SearchResult> EmbeddedCollection::Finish(
     if (query.query->with_vector) {
       hit.vector.assign(candidate.vector, candidate.vector + state_->options.dimension);
     }
-    if (query.query->with_metadata) {
+    if (query.query->with_metadata || query.query->with_identity) {
       auto item = ReadItem(view, candidate.id);
       if (!item.ok()) return item.status();
       if (!item->has_value()) {
         return Error(absl::StatusCode::kDataLoss, "STORE_CORRUPT",
                      absl::StrCat("image '", hit.id, "' has a vector but no record"));
       }
-      hit.metadata = std::move(*(*item)->mutable_metadata());
+      if (query.query->with_identity) {
+        StoredIdentity identity = StoredIdentity::Of(**item);
+        hit.content_hash = std::move(identity.content_hash);
+        hit.perceptual_hash = identity.perceptual_hash;
+      }
+      if (query.query->with_metadata) hit.metadata = std::move(*(*item)->mutable_metadata());
     }
     result.hits.push_back(std::move(hit));
   }
@@ -191,6 +197,9 @@ Record EmbeddedCollection::MakeRecord(const View& view, absl::string_view id, re
   record.expire_time = ExpireTime(item.expire_unix_micros());
   record.content_hash = item.content_hash();
   record.version = item.version();
+  record.perceptual_hash = StoredIdentity::Of(item).perceptual_hash;
+  record.original_bytes = item.original_bytes();
+  record.source_uri = item.source_uri();
   record.metadata = std::move(*item.mutable_metadata());
   if (with_vector) {
     if (std::optional<RowRef> row = view.Find(item.slot())) {

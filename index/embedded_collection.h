@@ -36,6 +36,13 @@ class EmbeddedCollection : public Collection {
                                                       const google::protobuf::Struct& patch,
                                                       const UpdateOptions& options) override;
 
+  absl::StatusOr<UpdateResult> PatchEach(absl::Span<const MetadataPatch> patches,
+                                         const UpdateOptions& options) override;
+  absl::StatusOr<std::optional<Record>> GetWithOriginal(const std::string& id, bool with_vector,
+                                                        uint64_t max_bytes) override;
+  absl::StatusOr<DuplicatesSummary> FindDuplicates(const DuplicatesQuery& query,
+                                                   DuplicatesVisitor* visitor) override;
+
   absl::StatusOr<SearchResult> Search(const Query& query) override;
   std::vector<absl::StatusOr<SearchResult>> SearchBatch(absl::Span<const Query> queries) override;
 
@@ -67,6 +74,10 @@ class EmbeddedCollection : public Collection {
   absl::Status CheckAlive() const;
   absl::Status Merge(MergeOccasion occasion, const JobControl& control);
   absl::Status FillKeywords(const View& view, KeywordIndex* index) const;
+  // Look-alikes among what is stored, for each item: ids with their scores. Empty where there is no
+  // vector, or where `upsert` does not ask.
+  std::vector<std::vector<DuplicateRef>> FindLookAlikes(absl::Span<const UpsertItem> items,
+                                                        const UpsertOptions& upsert) const;
   absl::StatusOr<PreparedQuery> Prepare(const Query& query) const;
   absl::StatusOr<SearchResult> Finish(const PreparedQuery& query, const View& view,
                                       uint64_t version,
@@ -75,10 +86,14 @@ class EmbeddedCollection : public Collection {
                                                         absl::string_view id) const;
   Record MakeRecord(const View& view, absl::string_view id, records::Item item,
                     bool with_vector) const;
-  // One batch: all of `ids` that exist and match (`filter` null: all), or none. Adds to `result`,
-  // but for its items, which it replaces.
-  absl::Status PatchBatch(absl::Span<const std::string> ids, const Filter* filter,
-                          const google::protobuf::Struct& patch, const UpdateOptions& options,
+  // What a batch of patches is of.
+  struct Patches {
+    absl::Span<const std::string> ids;
+    std::function<const google::protobuf::Struct&(size_t)> patch_of;  // by index into ids
+    const Filter* filter = nullptr;  // images that don't match stay; null: all match
+  };
+  // One batch, all or none. Adds to `result`, but for its items, which it replaces.
+  absl::Status PatchBatch(const Patches& patches, const UpdateOptions& options,
                           UpdateResult* result);
   absl::StatusOr<DeleteResult> DeleteIds(absl::Span<const std::string> ids, bool only_expired);
 

@@ -23,9 +23,9 @@ bool Same(const google::protobuf::Struct& a, const google::protobuf::Struct& b) 
 
 }  // namespace
 
-absl::Status EmbeddedCollection::PatchBatch(absl::Span<const std::string> ids, const Filter* filter,
-                                            const google::protobuf::Struct& patch,
-                                            const UpdateOptions& options, UpdateResult* result) {
+absl::Status EmbeddedCollection::PatchBatch(const Patches& patches, const UpdateOptions& options,
+                                            UpdateResult* result) {
+  const absl::Span<const std::string> ids = patches.ids;
   UpdateResult done;
   std::vector<absl::Status> items;
   auto stage = [&](WriteGroup* group) -> absl::Status {
@@ -49,11 +49,12 @@ absl::Status EmbeddedCollection::PatchBatch(absl::Span<const std::string> ids, c
                          "the collection has no image of this id");
         continue;
       }
-      if (filter != nullptr && !filter->Matches(ids[i], (*found)->metadata())) continue;
+      if (patches.filter != nullptr && !patches.filter->Matches(ids[i], (*found)->metadata()))
+        continue;
       ++done.matched;
       Staged next{&ids[i], **std::move(found), {}};
       next.item = next.old;
-      MergePatch(patch, next.item.mutable_metadata());
+      MergePatch(patches.patch_of(i), next.item.mutable_metadata());
       if (Same(next.item.metadata(), next.old.metadata())) continue;
       absl::Status fits = options.check ? options.check(next.item.metadata()) : absl::OkStatus();
       if (!fits.ok()) {
@@ -97,15 +98,33 @@ absl::StatusOr<UpdateResult> EmbeddedCollection::UpdateMetadata(
   std::sort(unique.begin(), unique.end());
   unique.erase(std::unique(unique.begin(), unique.end()), unique.end());
   UpdateResult result;
-  absl::Status status = PatchBatch(unique, nullptr, patch, options, &result);
-  if (!status.ok()) return status;
-  std::vector<absl::Status> items;
-  for (const std::string& id : ids) {
-    const auto at = std::lower_bound(unique.begin(), unique.end(), id) - unique.begin();
-    items.push_back(result.items[at]);
-  }
-  result.items = std::move(items);
-  return result;
+  absl::Status status = PatchBatch({unique, [&](size_t) -> const auto& { return patch;
+}
+}  // namespace imagesearch::index
+, options, &result);
+if (!status.ok()) return status;
+std::vector<absl::Status> items;
+for (const std::string& id : ids) {
+  const auto at = std::lower_bound(unique.begin(), unique.end(), id) - unique.begin();
+  items.push_back(result.items[at]);
+}
+result.items = std::move(items);
+return result;
+}
+
+absl::StatusOr<UpdateResult> EmbeddedCollection::PatchEach(absl::Span<const MetadataPatch> patches,
+                                                           const UpdateOptions& options) {
+  Gate::Pass pass(&engine_->gate);
+  if (!pass.status().ok()) return pass.status();
+  std::vector<std::string> ids;
+  for (const MetadataPatch& patch : patches) ids.push_back(patch.id);
+  UpdateResult result;
+  absl::Status status = PatchBatch(
+      {ids, [&](size_t i) -> const auto& { return patches[i].patch;
+}
+}, options, &result);
+if (!status.ok()) return status;
+return result;
 }
 
 absl::StatusOr<UpdateResult> EmbeddedCollection::UpdateMetadataByFilter(
@@ -132,18 +151,20 @@ absl::StatusOr<UpdateResult> EmbeddedCollection::UpdateMetadataByFilter(
     if (status.ok()) status = pass.status();
     // What changed since the filter was evaluated is matched again inside.
     if (status.ok()) {
-      status = PatchBatch(absl::MakeConstSpan(ids).subspan(begin, kBatchImages), &*filter, patch,
-                          options, &result);
+      status = PatchBatch({absl::MakeConstSpan(ids).subspan(begin, kBatchImages), [&](size_t) -> const auto& { return patch;
     }
-    if (!status.ok()) {
-      if (begin == 0) return status;
-      return Error(status.code(), ReasonOf(status),
-                   absl::StrCat(status.message(), " (", result.updated,
-                                " images were updated before; the same call can be sent again)"));
-    }
-  }
-  result.items.clear();
-  return result;
+    , &*filter
+  }, options, &result);
+}
+if (!status.ok()) {
+  if (begin == 0) return status;
+  return Error(status.code(), ReasonOf(status),
+               absl::StrCat(status.message(), " (", result.updated,
+                            " images were updated before; the same call can be sent again)"));
+}
+}
+result.items.clear();
+return result;
 }
 
 }  // namespace imagesearch::index

@@ -9,6 +9,7 @@
 #include "index/embedded_collection.h"
 #include "index/quota_room.h"
 #include "index/store/unit_vector.h"
+#include "index/store/upsert_duplicates.h"
 
 namespace imagesearch::index {
 namespace {
@@ -30,7 +31,9 @@ struct StagedItem {
   bool has_vector = false;
   bool has_metadata = false;
   std::vector<float> vector;
+  std::string original;
   records::Item item;
+  std::vector<DuplicateRef> look_alikes;
   UpsertItemResult result;
 };
 
@@ -49,6 +52,15 @@ absl::Status Decide(const StagedItem& item, const records::Item* old, bool creat
   return absl::OkStatus();
 }
 
+// What an update of metadata and expiry leaves as it was.
+void KeepContent(const records::Item& stored, StagedItem* item) {
+  item->item.set_content_hash(stored.content_hash());
+  item->item.set_original_bytes(stored.original_bytes());
+  if (stored.has_perceptual_hash()) item->item.set_perceptual_hash(stored.perceptual_hash());
+  if (item->item.source_uri().empty()) item->item.set_source_uri(stored.source_uri());
+  if (!item->has_metadata) *item->item.mutable_metadata() = stored.metadata();
+}
+
 }  // namespace
 
 absl::StatusOr<UpsertResult> EmbeddedCollection::Upsert(std::vector<UpsertItem> items,
@@ -64,6 +76,8 @@ absl::StatusOr<UpsertResult> EmbeddedCollection::Upsert(std::vector<UpsertItem> 
         absl::StrCat("the indexes take ", engine_->memory_bytes.load() >> 20, " MiB of memory; ",
                      memory_limit >> 20, " MiB are the limit. Delete images, or raise the limit"));
   }
+  std::vector<std::vector<DuplicateRef>> look_alikes = FindLookAlikes(items, upsert);
+  const bool keep_originals = options().keep_originals;
   // An id given twice: the last one wins, so only that one is staged.
   absl::flat_hash_map<std::string, size_t> staged_of_id;
   std::vector<size_t> staged_of_item(items.size());
@@ -83,6 +97,11 @@ absl::StatusOr<UpsertResult> EmbeddedCollection::Upsert(std::vector<UpsertItem> 
     }
     next.item.set_expire_unix_micros(ExpireMicros(items[i].expire_time));
     next.item.set_content_hash(std::move(items[i].content_hash));
+    next.item.set_source_uri(std::move(items[i].source_uri));
+    if (items[i].perceptual_hash) next.item.set_perceptual_hash(*items[i].perceptual_hash);
+    if (keep_originals) next.original = std::move(items[i].original);
+    next.item.set_original_bytes(next.original.size());
+    if (!look_alikes.empty()) next.look_alikes = std::move(look_alikes[i]);
     if (next.has_metadata) *next.item.mutable_metadata() = *std::move(items[i].metadata);
     staged[at->second] = std::move(next);
   }
@@ -107,26 +126,41 @@ absl::StatusOr<UpsertResult> EmbeddedCollection::Upsert(std::vector<UpsertItem> 
                                       stored[i]->expire_unix_micros() > now);
       staged[i].result.created = !live;
       staged[i].result.status = Decide(staged[i], live ? &*stored[i] : nullptr, upsert.create_only);
-      if (!staged[i].result.status.ok()) continue;
+    }
+    std::optional<UpsertDuplicates> duplicates;
+    if (upsert.on_duplicate != OnDuplicate::kKeep) duplicates.emplace(*state_, *group, upsert);
+    for (size_t i = 0; i < staged.size(); ++i) {
       StagedItem& next = staged[i];
-      if (!next.has_vector) {
-        next.item.set_content_hash(stored[i]->content_hash());
-        if (!next.has_metadata) *next.item.mutable_metadata() = stored[i]->metadata();
+      if (!next.result.status.ok()) continue;
+      const StoredIdentity identity = StoredIdentity::Of(next.item);
+      if (duplicates && next.has_vector) {
+        auto found = duplicates->Judge(next.id, identity.view(), next.vector, next.look_alikes);
+        if (!found.ok()) return found.status();
+        next.result.duplicates = *std::move(found);
+        next.result.skipped =
+            upsert.on_duplicate == OnDuplicate::kSkip && !next.result.duplicates.empty();
+        if (next.result.skipped) continue;
       }
+      if (!next.has_vector) KeepContent(*stored[i], &next);
       int64_t bytes = static_cast<int64_t>(StoredBytes(next.id, next.item, current.dimension));
       if (stored[i]) {
         bytes -= static_cast<int64_t>(StoredBytes(next.id, *stored[i], current.dimension));
       }
-      next.result.status = room.Take(live ? 0 : 1, bytes);
-      created += next.result.status.ok() && !live;
+      next.result.status = room.Take(next.result.created ? 1 : 0, bytes);
+      if (!next.result.status.ok()) continue;
+      created += next.result.created;
+      if (duplicates && next.has_vector) {
+        duplicates->Accept(next.id, {next.item.content_hash(), identity.perceptual_hash},
+                           &next.vector);
+      }
     }
     absl::Status begun = group->Begin(state_, staged.size());
     if (!begun.ok()) return begun;
     for (size_t i = 0; i < staged.size(); ++i) {
       StagedItem& next = staged[i];
-      if (!next.result.status.ok()) continue;
+      if (!next.result.status.ok() || next.result.skipped) continue;
       if (next.has_vector) {
-        group->Put(next.id, stored[i], std::move(next.item), std::move(next.vector));
+        group->Put(next.id, stored[i], std::move(next.item), std::move(next.vector), next.original);
         continue;
       }
       group->Update(next.id, *stored[i], std::move(next.item));
@@ -139,7 +173,8 @@ absl::StatusOr<UpsertResult> EmbeddedCollection::Upsert(std::vector<UpsertItem> 
   if (!status.ok()) return status;
   for (size_t i = 0; i < items.size(); ++i) {
     result.items.push_back(staged[staged_of_item[i]].result);
-    if (!result.items.back().status.ok()) result.items.back().created = false;
+    UpsertItemResult& item = result.items.back();
+    if (!item.status.ok() || item.skipped) item.created = false;
   }
   return result;
 }

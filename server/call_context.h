@@ -3,6 +3,7 @@
 #define IMAGESEARCH_SERVER_CALL_CONTEXT_H_
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,6 +14,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "encoder/encoder.h"
+#include "google/protobuf/message.h"
 
 namespace imagesearch::server {
 
@@ -28,6 +30,11 @@ struct CallContext {
   std::string request_id;   // from x-request-id, or made
   std::string traceparent;  // W3C trace context, as received; empty: none
   std::string peer;         // for logs
+
+  // Set by transports for methods that send: the handler gives each message of its answer to it
+  // (and may consume it). Blocks while the caller reads slowly; an error means that nobody reads
+  // any more.
+  std::function<absl::Status(google::protobuf::Message*)> send;
 
   absl::Time start = absl::Now();
   // Time of each stage, for the slow-call log.

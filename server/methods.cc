@@ -36,6 +36,9 @@ Lane SearchBatchLane(const Message& request, const CallContext& call) {
 Lane EncodeLane(const Message&, const CallContext& call) { return BulkOr(Lane::kEncode, call); }
 Lane ReadLane(const Message&, const CallContext& call) { return BulkOr(Lane::kIndex, call); }
 
+// Long ones, that may wait for a slow reader.
+Lane SendLane(const Message&, const CallContext&) { return Lane::kBulk; }
+
 Lane WriteLane(const Message&, const CallContext& call) {
   return call.priority == encoder::Priority::kInteractive ? Lane::kEncode : Lane::kBulk;
 }
@@ -71,6 +74,7 @@ absl::Span<const Method> Methods() {
       IMAGESEARCH_METHOD(kImageSearch, Upsert, Scope::kWrite, &WriteLane),
       IMAGESEARCH_METHOD(kImageSearch, Get, Scope::kRead, &ReadLane),
       IMAGESEARCH_METHOD(kImageSearch, Delete, Scope::kWrite, &WriteLane),
+      IMAGESEARCH_METHOD(kImageSearch, Classify, Scope::kWrite, &EncodeLane),
       IMAGESEARCH_METHOD(kImageSearch, UpdateMetadata, Scope::kWrite, &WriteLane),
       IMAGESEARCH_METHOD(kImageSearch, Count, Scope::kRead, &ReadLane),
       IMAGESEARCH_METHOD(kImageSearch, List, Scope::kRead, &ReadLane),
@@ -88,6 +92,19 @@ absl::Span<const Method> Methods() {
 }
 
 #undef IMAGESEARCH_METHOD
+
+const Method& FindDuplicatesMethod() {
+  static const Method kMethod =
+      MakeMethod<&FindDuplicates, v1::FindDuplicatesRequest, v1::FindDuplicatesResponse>(
+          kImageSearch, "FindDuplicates", Scope::kRead, &SendLane);
+  return kMethod;
+}
+
+const Method& StoredImageMethod() {
+  static const Method kMethod = MakeMethod<&SendStoredImage, v1::GetRequest, v1::StoredImage>(
+      kImageSearch, "StoredImage", Scope::kRead, &ReadLane);
+  return kMethod;
+}
 
 const Method* FindMethod(absl::string_view service, absl::string_view name) {
   for (const Method& method : Methods()) {

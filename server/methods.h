@@ -35,6 +35,15 @@ struct Method {
 // All unary methods of both services.
 absl::Span<const Method> Methods();
 
+// The method whose answer is a stream: its messages go through CallContext::send, and `response` of
+// the call stays empty.
+const Method& FindDuplicatesMethod();
+
+// Not of the contract: one image of a GetRequest's collection and first id as a v1::StoredImage
+// through CallContext::send, with its upload when asked for, however large. For transports that
+// offer pictures by path.
+const Method& StoredImageMethod();
+
 // By service and name; null when there is none.
 const Method* FindMethod(absl::string_view service, absl::string_view name);
 

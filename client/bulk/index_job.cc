@@ -323,6 +323,21 @@ void IndexJob::OnAck(const Uploader::Outcome& outcome) {
     Fail({done.path, done.entry.id, outcome.status});
     return Resolve(done.entry.id, outcome.status);
   }
+  if (!outcome.duplicates.empty()) {
+    if (!outcome.skipped) {
+      MutexLock lock(&mutex_);
+      ++counts_.reported;
+    }
+    MutexLock lock(&report_mutex_);
+    if (on_shrunk_) {
+      on_shrunk_(done.path, absl::StrCat(outcome.skipped ? "skipped, a" : "a", " duplicate of ",
+                                         outcome.duplicates[0].id()));
+    }
+  }
+  if (outcome.skipped) {  // not in the journal: it isn't stored, and the next run asks again
+    Count(done.path, done.entry.id, &IndexCounts::duplicates);
+    return Resolve(done.entry.id, absl::OkStatus());
+  }
   if (journal_ != nullptr && !options_.dry_run) {
     if (absl::Status status = journal_->Record(done.path, done.entry); !status.ok()) Stop(status);
   }

@@ -52,7 +52,8 @@ struct IndexCounts {
   uint64_t seen = 0;  // = sent + unchanged + duplicates + failed, once the job is done
   uint64_t sent = 0;
   uint64_t unchanged = 0;   // stored by an earlier run, and still there
-  uint64_t duplicates = 0;  // same bytes as another file that is indexed
+  uint64_t duplicates = 0;  // same bytes as another file that is indexed, or skipped by the server
+  uint64_t reported = 0;    // of those sent: duplicates of stored pictures, stored all the same
   uint64_t failed = 0;
   uint64_t shrunk = 0;  // of those sent: made smaller or converted first
   uint64_t bytes_read = 0;
@@ -82,7 +83,8 @@ class IndexJob {
   using OnFailure = std::function<void(const Failure&)>;
   using OnShrunk = std::function<void(const std::string& path, const std::string& note)>;
 
-  // The callbacks run on internal threads, one call at a time. `client` must outlive the job.
+  // `on_shrunk` also tells of duplicates, where the uploader's options ask for them. The callbacks
+  // run on internal threads, one call at a time. `client` must outlive the job.
   IndexJob(const Client* client, IndexOptions options, OnFailure on_failure, OnShrunk on_shrunk);
 
   // An error when the job could not begin (server, collection, journal); otherwise the account of

@@ -24,6 +24,7 @@ struct CollectionOptions {
   std::optional<float> target_recall;
   std::string model;
   std::optional<uint64_t> max_images, max_bytes;
+  std::optional<bool> keep_originals;
 };
 
 // What the command line says of the quota, over `quota`.
@@ -89,6 +90,7 @@ int RunCreate(const Context& context, const CollectionOptions& options) {
   v1::Collection* collection = request.mutable_collection();
   collection->set_name(options.name);
   collection->set_dimension(options.dimension);
+  collection->set_keep_originals(options.keep_originals.value_or(false));
   v1::Index* index = collection->mutable_index();
   v1::Index::Kind kind = v1::Index::AUTO;
   v1::Index::Kind_Parse(absl::AsciiStrToUpper(options.kind), &kind);  // checked by the parser
@@ -122,6 +124,7 @@ int RunUpdate(const Context& context, const CollectionOptions& options) {
     *request.mutable_quota() = now->collection().quota();
     ApplyQuota(options, request.mutable_quota());
   }
+  if (options.keep_originals) request.set_keep_originals(*options.keep_originals);
   if (options.target_recall) request.set_target_recall(*options.target_recall);
   auto response = (*client)->UpdateCollection(request);
   if (!response.ok()) return Fail(context, response.status());
@@ -263,6 +266,10 @@ void AddAdminCommands(CLI::App* app, Context* context) {
                      "One of the server's models, by name or id (default: the server's default)");
   auto [update, changes] = add("update", "Change limits and settings of a collection", RunUpdate);
   for (const auto& [command, values] : {std::pair{create, options}, std::pair{update, changes}}) {
+    command->add_flag_function(
+        "--keep-originals,!--no-keep-originals",
+        [values = values](int64_t count) { values->keep_originals = count > 0; },
+        "Keep the uploaded files, to get them back and to show them on the page");
     command->add_option("--target-recall", values->target_recall,
                         "Recall@10 that answers are tuned to (0: default 0.95)");
     command->add_option("--max-images", values->max_images,

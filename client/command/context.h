@@ -55,6 +55,8 @@ void AddAdminCommands(CLI::App* app, Context* context);
 void AddAliasCommands(CLI::App* app, Context* context);
 void AddIndexCommand(CLI::App* app, Context* context);
 void AddTransferCommands(CLI::App* app, Context* context);
+void AddClassifyCommand(CLI::App* app, Context* context);
+void AddDuplicatesCommand(CLI::App* app, Context* context);
 void AddUpdateCommand(CLI::App* app, Context* context);
 void AddEvaluateCommand(CLI::App* app, Context* context);
 

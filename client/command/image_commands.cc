@@ -18,6 +18,7 @@ struct ImageOptions {
   std::vector<std::string> ids;
   std::string filter;
   bool with_vector = false;
+  std::string originals;  // folder
   int limit = 0;
 };
 
@@ -37,21 +38,48 @@ void PrintImages(const Context& context, const Json& images, const std::vector<J
   table.Print(std::cout);
 }
 
+// The original as a file named by its content hash; the type is for whoever opens it to tell.
+absl::Status WriteOriginal(const std::string& folder, const v1::StoredImage& image) {
+  if (image.original().empty()) {
+    return Error(absl::StatusCode::kNotFound, "NO_ORIGINAL",
+                 "its upload isn't kept (collections create --keep-originals)");
+  }
+  return WriteFile(absl::StrCat(folder, "/", image.content_hash()), image.original());
+}
+
 int RunGet(const Context& context, const ImageOptions& options) {
   auto client = context.Connect();
   if (!client.ok()) return Fail(context, client.status());
   Json images = Json::array();
   std::vector<Json> rows;
   bool missing = false;
-  for (size_t start = 0; start < options.ids.size(); start += kIdsAtOnce) {
+  // Uploads may be as large as a message.
+  const size_t at_once = options.originals.empty() ? kIdsAtOnce : 1;
+  for (size_t start = 0; start < options.ids.size(); start += at_once) {
     v1::GetRequest request;
     request.set_collection(context.collection);
     request.set_without_vector(!options.with_vector);
-    const size_t end = std::min(start + kIdsAtOnce, options.ids.size());
+    request.set_with_original(!options.originals.empty());
+    const size_t end = std::min(start + at_once, options.ids.size());
     for (size_t i = start; i < end; ++i) request.add_ids(options.ids[i]);
     auto response = (*client)->Get(request);
+    if (at_once == 1 && ReasonOf(response.status()) == "NOT_FOUND") {
+      missing = true;
+      std::cerr << "imagesearch: " << options.ids[start] << ": no such picture [NOT_FOUND]\n";
+      continue;
+    }
     if (!response.ok()) return Fail(context, response.status());
     for (const v1::StoredImage& image : response->images()) {
+      if (!options.originals.empty()) {
+        const absl::Status written = WriteOriginal(options.originals, image);
+        if (absl::IsNotFound(written)) {
+          missing = true;
+          std::cerr << "imagesearch: " << image.id() << ": " << written.message() << " ["
+                    << ReasonOf(written) << "]\n";
+        } else if (!written.ok()) {
+          return Fail(context, written);
+        }
+      }
       images.push_back(ToJson(image));
       rows.push_back(images.back());
     }
@@ -155,6 +183,10 @@ void AddImageCommands(CLI::App* app, Context* context) {
     auto [command, options] = add("get", "Show stored pictures by id", RunGet);
     command->add_option("ID", options->ids, "Ids")->required();
     command->add_flag("--with-vector", options->with_vector, "Vectors too (with --output json)");
+    command
+        ->add_option("--originals", options->originals,
+                     "Write the kept uploads into this folder, named by their content hash")
+        ->type_name("DIR");
   }
   {
     auto [command, options] = add("delete", "Delete pictures by id or filter", RunDelete);

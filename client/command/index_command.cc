@@ -17,6 +17,7 @@
 #include "client/bulk/progress.h"
 #include "client/bulk/table_file.h"
 #include "client/command/context.h"
+#include "client/command/duplicate_tiers.h"
 #include "client/command/output.h"
 
 namespace imagesearch::client {
@@ -29,6 +30,8 @@ struct IndexArguments {
   SourceOptions source;
   IndexOptions job;
   std::string id = "hash";
+  std::string on_duplicate = "keep";
+  std::string duplicate_tier = "picture";
   std::string failures;
   std::string side_file;
   std::string journal = Journal::DefaultFolder();
@@ -53,6 +56,7 @@ Json ToJson(const IndexSummary& summary, bool dry_run) {
                {"skipped", {{"unchanged", counts.unchanged}, {"duplicates", counts.duplicates}}},
                {"failed", counts.failed},
                {"shrunk", counts.shrunk},
+               {"reported_duplicates", counts.reported},
                {"deleted", summary.deleted},
                {"other_files", summary.other_files},
                {"seconds", summary.seconds},
@@ -81,6 +85,9 @@ void PrintSummary(const IndexSummary& summary, bool dry_run) {
       static_cast<double>(counts.done()) / std::max(summary.seconds, 1e-3));
   if (counts.shrunk > 0) {
     std::cout << HumanCount(counts.shrunk) << " of them were shrunk or converted first\n";
+  }
+  if (counts.reported > 0) {
+    std::cout << HumanCount(counts.reported) << " of them duplicate stored pictures\n";
   }
   if (summary.other_files > 0) {
     std::cout << HumanCount(summary.other_files)
@@ -149,6 +156,10 @@ int RunIndex(const Context& context, const IndexArguments& arguments) {
   options.collection = context.collection;
   options.id_from_path = arguments.id == "path";
   options.journal_folder = arguments.no_journal ? "" : arguments.journal;
+  options.uploader.on_duplicate = arguments.on_duplicate == "skip"     ? v1::ON_DUPLICATE_SKIP
+                                  : arguments.on_duplicate == "report" ? v1::ON_DUPLICATE_REPORT
+                                                                       : v1::ON_DUPLICATE_KEEP;
+  options.uploader.duplicate_tier = ParseTier(arguments.duplicate_tier);
   options.uploader.give_up_after = absl::Seconds(arguments.give_up_seconds);
   if (!arguments.side_file.empty()) {
     auto side = ReadSideFile(arguments.side_file);
@@ -234,6 +245,13 @@ void AddIndexCommand(CLI::App* app, Context* context) {
                    "id is the absolute path, a changed file replaces its picture")
       ->check(CLI::IsMember({"hash", "path"}))
       ->capture_default_str();
+  index
+      ->add_option("--on-duplicate", arguments->on_duplicate,
+                   "A picture that duplicates a stored one: keep stores it unasked, skip leaves it "
+                   "out, report stores it and tells")
+      ->check(CLI::IsMember({"keep", "skip", "report"}))
+      ->capture_default_str();
+  AddTierOption(index, "--duplicate-tier", &arguments->duplicate_tier);
   index
       ->add_option("--metadata", arguments->side_file,
                    "Side file (.jsonl or .csv) with metadata for each path or file name")

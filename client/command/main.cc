@@ -69,6 +69,8 @@ int main(int argc, char** argv) {
   AddIndexCommand(&app, &context);
   AddSearchCommands(&app, &context);
   AddImageCommands(&app, &context);
+  AddClassifyCommand(&app, &context);
+  AddDuplicatesCommand(&app, &context);
   AddUpdateCommand(&app, &context);
   AddAdminCommands(&app, &context);
   AddAliasCommands(&app, &context);

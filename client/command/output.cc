@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <iostream>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -23,10 +24,13 @@ size_t Width(absl::string_view text) {
 
 }  // namespace
 
+std::string ShownText(std::string text) {
+  std::replace_if(text.begin(), text.end(), absl::ascii_iscntrl, '?');
+  return text;
+}
+
 void Table::AddRow(std::vector<std::string> cells) {
-  for (std::string& cell : cells) {
-    std::replace_if(cell.begin(), cell.end(), absl::ascii_iscntrl, '?');
-  }
+  for (std::string& cell : cells) cell = ShownText(std::move(cell));
   rows_.push_back(std::move(cells));
 }
 
@@ -68,6 +72,7 @@ Json ToJson(const v1::Vector& vector) {
 Json ToJson(const v1::StoredImage& image) {
   Json object = {{"id", image.id()}, {"metadata", ToJson(image.metadata())}};
   if (!image.content_hash().empty()) object["content_hash"] = image.content_hash();
+  if (!image.source_uri().empty()) object["source_uri"] = image.source_uri();
   object["version"] = image.version();
   if (image.has_expire_time()) {
     object["expire_time"] =
@@ -80,23 +85,26 @@ Json ToJson(const v1::StoredImage& image) {
 
 Json ToJson(const v1::Collection& collection) {
   const v1::Quota& quota = collection.quota();
-  return {{"name", collection.name()},
-          {"index", v1::Index::Kind_Name(collection.index().kind())},
-          {"serving", v1::Index::Kind_Name(collection.serving_kind())},
-          {"model_id", collection.model_id()},
-          {"dimension", collection.dimension()},
-          {"image_count", collection.image_count()},
-          {"disk_bytes", collection.disk_bytes()},
-          {"memory_bytes", collection.memory_bytes()},
-          {"recall_text", collection.has_recall_text() ? Json(collection.recall_text()) : Json()},
-          {"recall_image", collection.has_recall_image() ? Json(collection.recall_image()) : Json()},
-          {"aliases",
-           std::vector<std::string>(collection.aliases().begin(), collection.aliases().end())},
-          {"quota",
-           {{"max_images", quota.max_images()},
-            {"max_bytes", quota.max_bytes()},
-            {"used_bytes", quota.used_bytes()}}},
-          {"version", collection.version()}};
+  return {
+      {"name", collection.name()},
+      {"index", v1::Index::Kind_Name(collection.index().kind())},
+      {"serving", v1::Index::Kind_Name(collection.serving_kind())},
+      {"model_id", collection.model_id()},
+      {"dimension", collection.dimension()},
+      {"image_count", collection.image_count()},
+      {"disk_bytes", collection.disk_bytes()},
+      {"keep_originals", collection.keep_originals()},
+      {"original_bytes", collection.original_bytes()},
+      {"memory_bytes", collection.memory_bytes()},
+      {"recall_text", collection.has_recall_text() ? Json(collection.recall_text()) : Json()},
+      {"recall_image", collection.has_recall_image() ? Json(collection.recall_image()) : Json()},
+      {"aliases",
+       std::vector<std::string>(collection.aliases().begin(), collection.aliases().end())},
+      {"quota",
+       {{"max_images", quota.max_images()},
+        {"max_bytes", quota.max_bytes()},
+        {"used_bytes", quota.used_bytes()}}},
+      {"version", collection.version()}};
 }
 
 std::string MetadataText(const google::protobuf::Struct& metadata, const std::string& key) {

@@ -37,6 +37,9 @@ class Table {
   std::vector<std::vector<std::string>> rows_;
 };
 
+// For the terminal: control characters as "?".
+std::string ShownText(std::string text);
+
 // One line of JSON text; bytes that are not UTF-8 are replaced.
 std::string Dump(const Json& json, int indent = -1);
 void PrintJson(const Json& json);

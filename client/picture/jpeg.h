@@ -1,16 +1,12 @@
-// Writing JPEG, over libjpeg-turbo.
+// Writing JPEG: the encoder room's writer, for the client.
 #ifndef IMAGESEARCH_CLIENT_PICTURE_JPEG_H_
 #define IMAGESEARCH_CLIENT_PICTURE_JPEG_H_
 
-#include <string>
-
-#include "encoder/image/image.h"
+#include "encoder/image/jpeg_writer.h"
 
 namespace imagesearch::client {
 
-// Baseline JPEG with 4:2:0 chroma; quality 1 to 100. Empty when libjpeg refuses: a side of 0 or
-// beyond 65,500.
-std::string WriteJpeg(const encoder::RgbImage& pixels, int quality);
+using encoder::WriteJpeg;
 
 }  // namespace imagesearch::client
 

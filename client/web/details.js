@@ -2,6 +2,7 @@
 import {ApiError, call} from "./api.js";
 import {element} from "./dom.js";
 import {fieldName, literal} from "./filter.js";
+import {originalUrl} from "./pictures.js";
 import {preview, titleOf} from "./results.js";
 
 // Rows of a metadata struct: [path, text, filter or null].
@@ -49,6 +50,13 @@ export async function showDetails(dialog, collection, hit, actions) {
     const stored = images[0];
     if (!stored) return;
     if (stored.contentHash) addRow("SHA-256", stored.contentHash, null);
+    if (stored.sourceUri) addRow("source", stored.sourceUri, null);
+    const original = stored.contentHash && originalUrl(collection, hit.id);
+    if (original) {
+      table.append(element("tr", {}, element("th", {scope: "row"}, "original"),
+        element("td", {}, element("a", {href: original, target: "_blank", rel: "noopener"}, "Open the uploaded file")),
+        element("td", {})));
+    }
     if (stored.expireTime) addRow("expires", stored.expireTime, null);
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;

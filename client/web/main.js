@@ -3,7 +3,7 @@ import {ApiError, call} from "./api.js";
 import {showDetails} from "./details.js";
 import {byId, element, showText} from "./dom.js";
 import {FieldKnowledge, FilterBox} from "./filter.js";
-import {askForPictures, fitted, pictureFiles, pictureUrls} from "./pictures.js";
+import {askForPictures, fitted, noteCollections, pictureFiles, pictureUrls} from "./pictures.js";
 import {Results, titleOf} from "./results.js";
 import {Terms} from "./terms.js";
 import {setUpUpload} from "./upload.js";
@@ -28,6 +28,7 @@ const less = (hit) => terms.addStored(hit.id, titleOf(hit), pictureUrls(collecti
 const results = new Results(byId("results"), {
   more,
   less,
+  copies: readCopies,
   collection,
   open: (hit) => showDetails(byId("details"), collection(), hit, {more, less, filter: addFilter}),
 });
@@ -87,6 +88,7 @@ async function search(offset = 0) {
   const request = {
     collection: collection(), query: {terms: query}, filter: filter.value.trim(), limit, offset, withMetadata: true,
     withRelevance: true,
+    collapseDuplicates: byId("fold").value,
   };
   const group = byId("group").value.trim();
   if (group !== "") request.groupBy = {field: group};
@@ -126,16 +128,18 @@ function show(reply, offset, limit, milliseconds) {
     ` in ${milliseconds < 10 ? milliseconds.toFixed(1) : Math.round(milliseconds)} ms` +
     (reply.truncatedText ? ". The text was longer than the model reads; its end was ignored." : "");
   for (const hit of reply.hits) knowledge.learn(hit.metadata);
-  foldCopies(reply.hits);
 }
 
-async function foldCopies(hits) {
-  if (hits.length < 2) return;
+// The hits folded under `hit`, with their own scores; those that were deleted meanwhile are left out.
+async function readCopies(hit) {
+  const scores = new Map(hit.duplicates.map((one) => [one.id, one.score]));
   try {
-    const reply = await call("get", {collection: collection(), ids: hits.map((hit) => hit.id), withoutVector: true});
-    results.fold(new Map(reply.images.map((image) => [image.id, image.contentHash])));
+    const reply = await call("get", {collection: collection(), ids: [...scores.keys()], withoutVector: true});
+    return reply.images.map((image) => ({id: image.id, metadata: image.metadata, score: scores.get(image.id)}));
   } catch (error) {
-    if (!(error instanceof ApiError)) throw error;  // copies just stay unfolded
+    if (!(error instanceof ApiError)) throw error;
+    showError(error);
+    return [];
   }
 }
 
@@ -176,7 +180,7 @@ function setUpControls() {
     event.target.value = "";
   });
   byId("more").addEventListener("click", () => search(shownHits));
-  for (const id of ["limit", "group", "varied"]) byId(id).addEventListener("change", () => search());
+  for (const id of ["limit", "fold", "group", "varied"]) byId(id).addEventListener("change", () => search());
   byId("collection").addEventListener("change", () => {
     terms.clear();
     search();
@@ -229,6 +233,7 @@ async function learnFields() {
 
 async function refreshCollections(chosen) {
   const {collections} = await call("list-collections", {});
+  noteCollections(collections);
   const select = byId("collection");
   select.replaceChildren(...collections.map((one) => element("option", {value: one.name},
     `${one.name} (${Number(one.imageCount).toLocaleString()})`)));

@@ -1,5 +1,6 @@
 // Picture files in the browser: encoding for requests, shrinking what is too large, and the pictures of this session,
-// which the grid can show although the server keeps no originals; others come from the server's picture folder, if any.
+// which need no server to be shown; others come from the originals that a collection keeps, or from the server's
+// picture folder, if any.
 
 const shown = new Map();  // id -> object URL
 
@@ -11,11 +12,25 @@ export function rememberPicture(id, file) {
 export function pictureUrls(collection, id) {
   const urls = [];
   if (shown.has(id)) urls.push(shown.get(id));
+  if (keeping.has(collection)) urls.push(`${storedPath(collection, id)}/thumbnail?size=384`);
   if (serverShowsPictures) urls.push(`/picture?${new URLSearchParams({collection, id})}`);
   return urls;
 }
 
+// The upload itself, for a collection that keeps originals; else null.
+export function originalUrl(collection, id) {
+  return keeping.has(collection) ? `${storedPath(collection, id)}/original` : null;
+}
+
+const storedPath = (collection, id) =>
+  `/v1/collections/${encodeURIComponent(collection)}/images/${encodeURIComponent(id)}`;
+
+let keeping = new Set();  // names of collections with originals
 let serverShowsPictures = false;
+
+export function noteCollections(collections) {
+  keeping = new Set(collections.filter((one) => one.keepOriginals || Number(one.originalBytes) > 0).map((one) => one.name));
+}
 
 export async function askForPictures() {
   try {

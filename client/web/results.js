@@ -58,11 +58,11 @@ function matchOf(hit) {
 }
 
 export class Results {
-  // actions: {more(hit), less(hit), open(hit), collection(): name}
+  // actions: {more(hit), less(hit), open(hit), copies(hit): hits folded under it, collection(): name}
   constructor(list, actions) {
     this.list = list;
     this.actions = actions;
-    this.cards = new Map();  // id -> {hit, card, copies}
+    this.cards = new Map();  // id -> card
     list.addEventListener("keydown", (event) => this.#arrows(event));
   }
 
@@ -74,38 +74,26 @@ export class Results {
   add(hits) {
     for (const hit of hits) {
       const card = this.#card(hit);
-      this.cards.set(hit.id, {hit, card, copies: []});
+      this.cards.set(hit.id, card);
       this.list.append(card);
     }
   }
 
-  // Folds cards whose pictures are the same bytes under the best one. hashes: id -> content hash.
-  fold(hashes) {
-    const first = new Map();
-    for (const [id, entry] of this.cards) {
-      const hash = hashes.get(id);
-      if (!hash || entry.card.hidden) continue;
-      const best = first.get(hash);
-      if (!best) {
-        first.set(hash, entry);
-        continue;
-      }
-      entry.card.hidden = true;
-      best.copies.push(entry);
-      this.#showCopies(best);
-    }
-  }
-
-  #showCopies(entry) {
-    entry.card.querySelector(".copies")?.remove();
+  // Duplicates that the server folded under a hit: a button that puts them behind its card.
+  #copies(hit) {
+    if (!hit.duplicates?.length) return [];
+    const count = hit.duplicates.length;
     const button = element("button", {
-      type: "button", class: "copies quiet", onclick: () => {
-        for (const copy of entry.copies) copy.card.hidden = false;
-        entry.copies = [];
+      type: "button", class: "copies quiet", "aria-label": `Show ${count} duplicates of ${titleOf(hit)}`,
+      onclick: async () => {
+        button.disabled = true;
+        const cards = (await this.actions.copies(hit)).map((copy) => this.#card(copy));
+        this.cards.get(hit.id)?.after(...cards);
         button.remove();
+        cards[0]?.querySelector(".open").focus();
       },
-    }, `+ ${entry.copies.length} same`);
-    entry.card.querySelector(".tags").append(button);
+    }, `+ ${count} ${hit.duplicates.every((one) => one.tier === "LOOK_ALIKE") ? "alike" : "same"}`);
+    return [button];
   }
 
   #card(hit) {
@@ -119,7 +107,7 @@ export class Results {
       element("div", {class: "caption"},
         element("span", {class: "title", title: hit.id}, title.split("/").pop()),
         element("span", {class: "score", title: match.title}, match.text)),
-      element("div", {class: "tags"}, ...tagsOf(hit).map((text) => element("span", {}, text))),
+      element("div", {class: "tags"}, ...tagsOf(hit).map((text) => element("span", {}, text)), ...this.#copies(hit)),
       element("div", {class: "buttons"},
         element("button", {type: "button", class: "quiet more", "aria-label": `More like ${title}`,
                            onclick: () => this.actions.more(hit)}, "More like this"),
@@ -131,7 +119,7 @@ export class Results {
   #arrows(event) {
     const card = event.target.closest(".card");
     if (!card || !event.key.startsWith("Arrow")) return;
-    const cards = [...this.list.children].filter((item) => !item.hidden);
+    const cards = [...this.list.children];
     const columns = cards.filter((item) => item.offsetTop === cards[0].offsetTop).length;
     const step = {ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns}[event.key];
     const next = cards[cards.indexOf(card) + step];

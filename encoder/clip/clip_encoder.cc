@@ -83,7 +83,8 @@ class ClipEncoder : public Encoder {
     if (input.kind == Input::Kind::kImage) {
       PixelOptions options = parts_.pixels;
       options.crop = input.crop;
-      absl::StatusOr<std::vector<uint8_t>> pixels = LoadPixels(input.data, options);
+      absl::StatusOr<std::vector<uint8_t>> pixels =
+          LoadPixels(input.data, options, &prepared.perceptual_hash);
       if (!pixels.ok()) return pixels.status();
       prepared.pixels = *std::move(pixels);
       return prepared;
@@ -135,6 +136,9 @@ class ClipEncoder : public Encoder {
       for (const size_t i : chunk) tokens.push_back(&prepared[i]->tokens);
       return towers.text->Embed(tokens);
     });
+    for (const size_t i : images) {
+      if (results[i].ok()) results[i]->perceptual_hash = prepared[i]->perceptual_hash;
+    }
     for (const size_t i : texts) {
       if (results[i].ok()) results[i]->truncated_text = prepared[i]->truncated_text;
     }

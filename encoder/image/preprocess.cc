@@ -11,6 +11,7 @@
 #include "encoder/image/formats.h"
 #include "encoder/image/header.h"
 #include "encoder/image/orientation.h"
+#include "encoder/image/perceptual_hash.h"
 
 namespace imagesearch::encoder {
 namespace {
@@ -99,11 +100,8 @@ int CropStart(int resized, int crop) {
   return rest >= 0 ? rest / 2 : -((crop - resized + 1) / 2);
 }
 
-}  // namespace
-
-absl::StatusOr<std::vector<uint8_t>> LoadPixels(absl::string_view bytes,
-                                                const PixelOptions& options) {
-  if (absl::Status status = CheckOptions(options); !status.ok()) return status;
+// Limits first.
+absl::StatusOr<RgbImage> DecodeUpright(absl::string_view bytes, const PixelOptions& options) {
   if (bytes.size() > options.limits.max_bytes) {
     return InvalidArgument("IMAGE_TOO_LARGE",
                            absl::StrCat("the image has ", bytes.size(), " bytes, the limit is ",
@@ -114,7 +112,35 @@ absl::StatusOr<std::vector<uint8_t>> LoadPixels(absl::string_view bytes,
   if (absl::Status status = CheckImageLimits(*header, options.limits); !status.ok()) return status;
   absl::StatusOr<DecodedImage> decoded = Decode(bytes, header->format, options);
   if (!decoded.ok()) return decoded.status();
-  const RgbImage upright = TurnUpright(std::move(decoded->pixels), decoded->orientation);
+  return TurnUpright(std::move(decoded->pixels), decoded->orientation);
+}
+
+}  // namespace
+
+absl::StatusOr<RgbImage> LoadThumbnail(absl::string_view bytes, int max_side,
+                                       const ImageLimits& limits) {
+  PixelOptions options;
+  options.limits = limits;
+  options.resize_size = max_side;
+  absl::StatusOr<RgbImage> upright = DecodeUpright(bytes, options);
+  if (!upright.ok()) return upright.status();
+  const int longer = std::max(upright->width, upright->height);
+  if (longer <= max_side) return upright;
+  const auto shrunk = [&](int side) {
+    return std::max(1, static_cast<int>(std::lround(double{1} * side * max_side / longer)));
+  };
+  const int width = shrunk(upright->width), height = shrunk(upright->height);
+  return ResizeWindow(upright->view(), width, height, Resample::kBilinear, {0, 0, width, height});
+}
+
+absl::StatusOr<std::vector<uint8_t>> LoadPixels(absl::string_view bytes,
+                                                const PixelOptions& options,
+                                                std::optional<uint64_t>* perceptual_hash) {
+  if (absl::Status status = CheckOptions(options); !status.ok()) return status;
+  absl::StatusOr<RgbImage> decoded = DecodeUpright(bytes, options);
+  if (!decoded.ok()) return decoded.status();
+  const RgbImage& upright = *decoded;
+  if (perceptual_hash != nullptr) *perceptual_hash = PerceptualHash(upright.view());
 
   const Rect part = CropPixels(options.crop, upright.width, upright.height);
   RgbView source = upright.view();

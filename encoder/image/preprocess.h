@@ -42,8 +42,17 @@ struct PixelOptions {
 // the decoded image (3 or 4 bytes a pixel) plus a few rows. Thread-safe. Errors, all
 // INVALID_ARGUMENT: EMPTY_IMAGE, UNSUPPORTED_FORMAT, CORRUPT_IMAGE, IMAGE_TOO_LARGE,
 // BAD_CROP_BOX.
+//
+// `perceptual_hash`, unless null, receives the hash of the whole upright picture
+// (encoder/image/perceptual_hash.h), whatever the crop box.
 absl::StatusOr<std::vector<uint8_t>> LoadPixels(absl::string_view bytes,
-                                                const PixelOptions& options);
+                                                const PixelOptions& options,
+                                                std::optional<uint64_t>* perceptual_hash = nullptr);
+
+// The whole picture as a reply can carry it: upright, transparency over white, its long side at
+// most `max_side` pixels (never enlarged). `limits` as above. Thread-safe. Errors as above.
+absl::StatusOr<RgbImage> LoadThumbnail(absl::string_view bytes, int max_side,
+                                       const ImageLimits& limits);
 
 }  // namespace imagesearch::encoder
 

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "google/protobuf/struct.pb.h"
 #include "index/collection.h"
+#include "index/duplicates.h"
 
 namespace imagesearch::index {
 
@@ -21,6 +22,7 @@ struct RankedHit {
   std::optional<float> relevance = std::nullopt;
   std::optional<float> keyword_score = std::nullopt;
   std::optional<google::protobuf::Value> group = std::nullopt;  // the value it is grouped by
+  std::vector<DuplicateRef> duplicates = {};                    // hits folded under it, best first
 };
 
 struct Ranking {
@@ -36,6 +38,8 @@ class RankPass {
   virtual ~RankPass() = default;
   virtual bool needs_metadata() const { return false; }
   virtual bool needs_vector() const { return false; }
+  // The hits' content_hash and perceptual_hash.
+  virtual bool needs_identity() const { return false; }
   // How many nearest images it wants to see at least, whatever the page; 0: no wish.
   virtual size_t min_depth() const { return 0; }
   virtual absl::Status Run(Ranking* ranking) = 0;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
+#include "index/rank/collapse.h"
 #include "index/rank/diversity.h"
 #include "index/rank/relevance.h"
 
@@ -20,6 +21,9 @@ class RankedSearch {
  public:
   RankedSearch(Collection& collection, Backgrounds& backgrounds, const RankedQuery& ranked)
       : collection_(collection), backgrounds_(backgrounds), ranked_(ranked) {
+    if (ranked.collapse != DuplicateTier::kNone) {
+      passes_.push_back(std::make_unique<CollapsePass>(ranked.collapse));
+    }
     if (ranked.diversity > 0) passes_.push_back(std::make_unique<DiversityPass>(ranked.diversity));
     wanted_ = static_cast<size_t>(ranked.query.offset) + ranked.query.limit;
     size_t depth = std::max<size_t>(2 * wanted_, kFirstDepth);
@@ -27,6 +31,7 @@ class RankedSearch {
       depth = std::max(depth, pass->min_depth());
       needs_metadata_ |= pass->needs_metadata();
       needs_vector_ |= pass->needs_vector();
+      needs_identity_ |= pass->needs_identity();
     }
     needs_metadata_ |= ranked.group.has_value();
     depth_ = static_cast<int>(std::min<size_t>(depth, kMaxDepth));
@@ -53,6 +58,7 @@ class RankedSearch {
     query.limit = ranked_.keywords ? std::max(depth, kWindow) : depth;
     query.with_metadata = needs_metadata_;
     query.with_vector = needs_vector_;
+    query.with_identity = needs_identity_;
     auto found = collection_.Search(query);
     if (!found.ok()) return found.status();
     Ranking ranking;
@@ -196,6 +202,7 @@ class RankedSearch {
   size_t wanted_ = 0;  // hits or groups from the start of the list
   bool needs_metadata_ = false;
   bool needs_vector_ = false;
+  bool needs_identity_ = false;
   int depth_ = 0;
   RankedResult result_;
 };

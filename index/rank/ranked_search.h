@@ -22,6 +22,9 @@ struct RankedQuery {
   Query query;
   std::optional<GroupBy> group;
   float diversity = 0;  // [0, 1]
+  // Folds duplicates up to this tier under their best hit (index/rank/collapse.h). Hits that only
+  // keywords found have no hashes to be compared by.
+  DuplicateTier collapse = DuplicateTier::kNone;
   std::optional<Keywords> keywords;
   // Hits get their relevance (index/rank/relevance.h), and those below `min_relevance` are left
   // out; > 0 only with relevance.
@@ -29,7 +32,9 @@ struct RankedQuery {
   float min_relevance = 0;
 
   // Whether hits stand in the order of their scores.
-  bool by_score() const { return !group && diversity == 0 && !keywords; }
+  bool by_score() const {
+    return !group && diversity == 0 && !keywords && collapse == DuplicateTier::kNone;
+  }
   // Whether Collection::Search alone answers it.
   bool plain() const { return by_score() && !relevance; }
 };
@@ -44,7 +49,7 @@ struct RankedResult {
 // were looked at. Groups are exact beyond that: those not met yet are searched for by a filter
 // that leaves out the ones met, and one that is short of hits by a filter for itself, as long as
 // those filters stay within the limits of filters. Words are fused first, then the passes run:
-// relevance, diversity, groups.
+// relevance, collapse, diversity, groups.
 //
 // Pages: the answer is one list, of which offset and limit cut a part; it does not depend on them,
 // so pages neither overlap nor leave gaps while nothing is written.

@@ -16,7 +16,7 @@ constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
 uint64_t StoredBytes(absl::string_view id, const records::Item& item, int dimension) {
   constexpr uint64_t kFixed = 32;  // slot, version, expiry, lengths
   return kFixed + 2 * id.size() + uint64_t{sizeof(float)} * dimension + item.content_hash().size() +
-         item.metadata().ByteSizeLong();
+         item.metadata().ByteSizeLong() + item.source_uri().size() + item.original_bytes();
 }
 
 CollectionState::CollectionState(uint32_t id, CollectionOptions options)
@@ -34,11 +34,11 @@ void CollectionState::SetCurrent(CollectionOptions options) {
   current_ = std::move(options);
 }
 
-void CollectionState::LoadItem(uint32_t slot, absl::string_view id,
-                               const google::protobuf::Struct& metadata, int64_t expire_micros) {
+void CollectionState::LoadItem(absl::string_view id, const records::Item& item) {
   MutexLock lock(&apply_mutex_);
-  fields_->Add(slot, id, metadata);
-  SetExpiry(slot, expire_micros);
+  fields_->Add(item.slot(), id, item.metadata());
+  duplicates.Add(item.slot(), StoredIdentity::Of(item).view());
+  SetExpiry(item.slot(), item.expire_unix_micros());
 }
 
 void CollectionState::LoadSegment(std::shared_ptr<const Segment> segment, const Bitmap& live) {
@@ -113,6 +113,7 @@ void CollectionState::Apply(std::vector<MemoryChange> changes, uint64_t version,
     if (change.removed_slot) {
       fields_->Remove(*change.removed_slot, change.id, change.old_metadata);
       if (keywords_ != nullptr) keywords_->Remove(*change.removed_slot, change.old_metadata);
+      duplicates.Remove(*change.removed_slot, change.old_identity.view());
       Kill(next.get(), *change.removed_slot);
       SetExpiry(*change.removed_slot, 0);
     }
@@ -128,6 +129,7 @@ void CollectionState::Apply(std::vector<MemoryChange> changes, uint64_t version,
     if (change.added_slot) {
       fields_->Add(*change.added_slot, change.id, change.metadata);
       if (keywords_ != nullptr) keywords_->Add(*change.added_slot, change.metadata);
+      duplicates.Add(*change.added_slot, change.identity.view());
       Append(next.get(), *change.added_slot, change.id, change.vector);
       SetExpiry(*change.added_slot, change.expire_micros);
     }
@@ -289,6 +291,7 @@ void CollectionState::Clear() {
   MutexLock lock(&apply_mutex_);
   open_chunk_ = nullptr;
   fields_ = std::make_unique<FieldIndex>();
+  duplicates.Clear();
   expiries_.clear();
   expiry_of_slot_.clear();
   expired_.clear();
@@ -301,6 +304,7 @@ void CollectionState::Retire() {
   DropKeywords();
   deleted.store(true);
   MutexLock lock(&apply_mutex_);
+  duplicates.Clear();
   open_chunk_ = nullptr;
   Publish(std::make_shared<View>());
 }
@@ -351,7 +355,7 @@ void CollectionState::DropKeywords() {
 
 uint64_t CollectionState::memory_bytes() const {
   const std::shared_ptr<const View> now = view();
-  uint64_t bytes = fields_->memory_bytes();
+  uint64_t bytes = fields_->memory_bytes() + duplicates.memory_bytes();
   {
     MutexLock lock(&apply_mutex_);
     if (keywords_ != nullptr) bytes += keywords_->memory_bytes();

@@ -21,12 +21,26 @@
 #include "index/filter/field_index.h"
 #include "index/filter/filter.h"
 #include "index/keyword/keyword_index.h"
+#include "index/store/duplicate_index.h"
 #include "index/store/recall_probe.h"
 #include "index/store/records.pb.h"
 #include "index/store/slot_set.h"
 #include "index/store/view.h"
 
 namespace imagesearch::index {
+
+// An ImageIdentity that owns its hash.
+struct StoredIdentity {
+  std::string content_hash;
+  std::optional<uint64_t> perceptual_hash;
+
+  static StoredIdentity Of(const records::Item& item) {
+    StoredIdentity identity{item.content_hash(), std::nullopt};
+    if (item.has_perceptual_hash()) identity.perceptual_hash = item.perceptual_hash();
+    return identity;
+  }
+  ImageIdentity view() const { return {content_hash, perceptual_hash}; }
+};
 
 // What one written image changes in memory. Replaced or deleted: `removed_slot`; written with a
 // vector: `added_slot`; metadata only: `updated_slot`.
@@ -38,6 +52,8 @@ struct MemoryChange {
   std::vector<float> vector;              // of the added slot, length 1
   google::protobuf::Struct old_metadata;  // of the removed or updated slot
   google::protobuf::Struct metadata;      // of the added or updated slot
+  StoredIdentity old_identity;            // of the removed slot
+  StoredIdentity identity;                // of the added slot
   int64_t expire_micros = 0;              // of the added or updated slot; 0: never
   int64_t stored_bytes = 0;               // how much StoredBytes of the collection grows
 };
@@ -59,8 +75,7 @@ class CollectionState {
 
   // Loading, before the state is shared: items in any order, segments by slot, then the rows behind
   // them by slot, then FinishLoad.
-  void LoadItem(uint32_t slot, absl::string_view id, const google::protobuf::Struct& metadata,
-                int64_t expire_micros);
+  void LoadItem(absl::string_view id, const records::Item& item);
   // Rows whose slot is not in `live` are dead.
   void LoadSegment(std::shared_ptr<const Segment> segment, const Bitmap& live);
   void LoadTailRow(uint32_t slot, absl::string_view id, const std::vector<float>& vector);
@@ -120,6 +135,11 @@ class CollectionState {
 
   // Sum of StoredBytes over the stored images, expired ones included until they are deleted.
   std::atomic<int64_t> stored_bytes{0};
+  // Of the slots in use; expired images leave it when they are deleted.
+  DuplicateIndex duplicates;
+
+  // Sum over the images, as of the newest write.
+  std::atomic<uint64_t> original_bytes{0};
 
   // Set once, when the collection is deleted: every later call answers NOT_FOUND.
   std::atomic<bool> deleted{false};

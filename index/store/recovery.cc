@@ -37,7 +37,7 @@ absl::StatusOr<Bitmap> LoadItems(Engine* engine, const StoreSnapshot& snapshot,
     if (!live.addChecked(item.slot())) {
       return Damaged(*state, absl::StrCat("slot ", item.slot(), " is taken twice"));
     }
-    state->LoadItem(item.slot(), id, item.metadata(), item.expire_unix_micros());
+    state->LoadItem(id, item);
     state->stored_bytes.fetch_add(
         static_cast<int64_t>(StoredBytes(id, item, state->options.dimension)));
     if (++count % 100'000 == 0 && engine->options.on_progress) {
@@ -123,9 +123,9 @@ absl::Status BuildGap(Engine* engine, const StoreSnapshot& snapshot, const Bitma
                       uint32_t first_slot, uint32_t end_slot, CollectionState* state) {
   if (LiveIn(live, first_slot, end_slot) == 0) return absl::OkStatus();
   const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  auto segment = BuildSegment(
-      engine, *state, snapshot, first_slot, end_slot, [](uint64_t) { return IndexKind::kFlat; },
-      cores, {nullptr, engine->cancelled});
+  auto segment =
+      BuildSegment(engine, *state, snapshot, first_slot, end_slot,
+                   [](uint64_t) { return IndexKind::kFlat; }, cores, {nullptr, engine->cancelled});
   if (!segment.ok()) return segment.status();
   if (*segment != nullptr) state->LoadSegment(*std::move(segment), live);
   return absl::OkStatus();
@@ -158,6 +158,7 @@ CollectionOptions OptionsOf(const records::CollectionRecord& record) {
   options.model_id = record.model_id();
   options.model_fingerprint = record.model_fingerprint();
   options.quota = {record.max_images(), record.max_bytes()};
+  options.keep_originals = record.keep_originals();
   options.index.kind = static_cast<IndexKind>(record.index().kind());
   options.index.hnsw_m = record.index().hnsw_m();
   options.index.hnsw_ef_construction = record.index().hnsw_ef_construction();
@@ -177,6 +178,7 @@ records::CollectionRecord RecordOf(uint32_t id, const CollectionOptions& options
   record.set_model_fingerprint(options.model_fingerprint);
   record.set_max_images(options.quota.max_images);
   record.set_max_bytes(options.quota.max_bytes);
+  record.set_keep_originals(options.keep_originals);
   records::IndexSpec* index = record.mutable_index();
   index->set_kind(static_cast<uint32_t>(options.index.kind));
   index->set_hnsw_m(options.index.hnsw_m);
@@ -240,6 +242,7 @@ absl::Status LoadCollection(Engine* engine, CollectionState* state) {
   if (!status.ok() || !counters.ParseFromString(value)) {
     return Damaged(*state, "its counters are unreadable");
   }
+  state->original_bytes.store(counters.original_bytes());
   auto live = LoadItems(engine, snapshot, state);
   if (!live.ok()) return live.status();
   status = LoadVectors(engine, snapshot, *live, counters.next_slot(), state);

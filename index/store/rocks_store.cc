@@ -75,8 +75,14 @@ std::vector<rocksdb::ColumnFamilyDescriptor> MakeFamilies() {
   std::vector<rocksdb::ColumnFamilyDescriptor> families;
   for (const char* name : kFamilyNames) {
     rocksdb::ColumnFamilyOptions options;
-    const bool vectors = std::string(name) == "vectors";
-    options.compression = lz4 && !vectors ? rocksdb::kLZ4Compression : rocksdb::kNoCompression;
+    const bool originals = std::string(name) == "originals";
+    const bool packed = originals || std::string(name) == "vectors";  // nothing to gain
+    options.compression = lz4 && !packed ? rocksdb::kLZ4Compression : rocksdb::kNoCompression;
+    if (originals) {
+      // Few, large levels: what is compacted is written again, and uploads are large.
+      options.target_file_size_base = 256 << 20;
+      options.max_bytes_for_level_base = uint64_t{1} << 30;
+    }
     options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
     options.write_buffer_size = 32 << 20;
     families.emplace_back(name, options);

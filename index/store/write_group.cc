@@ -1,5 +1,6 @@
 #include "index/store/write_group.h"
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 
@@ -66,16 +67,38 @@ void WriteGroup::Write(const std::string& id, const records::Item& item) {
   current_->items[id] = item;
 }
 
+absl::Span<const MemoryChange> WriteGroup::Changes(const CollectionState& collection) const {
+  auto touched = touched_.find(collection.id);
+  if (touched == touched_.end()) return {};
+  return touched->second->changes;
+}
+
+void WriteGroup::DropOriginal(const std::string& id, const records::Item& old) {
+  if (old.original_bytes() == 0) return;
+  batch_.Delete(store_->handle(Family::kOriginals), ItemKey(current_->state->id, id));
+  current_->counters.set_original_bytes(
+      current_->counters.original_bytes() -
+      std::min<uint64_t>(old.original_bytes(), current_->counters.original_bytes()));
+}
+
 void WriteGroup::Put(const std::string& id, const std::optional<records::Item>& old,
-                     records::Item item, std::vector<float> vector) {
+                     records::Item item, std::vector<float> vector, absl::string_view original) {
   const uint32_t collection = current_->state->id;
   const auto slot = static_cast<uint32_t>(current_->counters.next_slot());
   current_->counters.set_next_slot(slot + uint64_t{1});
   item.set_slot(slot);
   item.set_version(next_version_);
+  item.set_original_bytes(original.size());
+  if (old) DropOriginal(id, *old);
+  if (!original.empty()) {
+    batch_.Put(store_->handle(Family::kOriginals), ItemKey(collection, id),
+               rocksdb::Slice(original.data(), original.size()));
+    current_->counters.set_original_bytes(current_->counters.original_bytes() + original.size());
+  }
   MemoryChange memory;
   memory.id = id;
   memory.added_slot = slot;
+  memory.identity = StoredIdentity::Of(item);
   memory.metadata = item.metadata();
   memory.expire_micros = item.expire_unix_micros();
   memory.stored_bytes = BytesOf(id, item);
@@ -85,6 +108,7 @@ void WriteGroup::Put(const std::string& id, const std::optional<records::Item>& 
   if (old) {
     memory.stored_bytes -= BytesOf(id, *old);
     memory.removed_slot = old->slot();
+    memory.old_identity = StoredIdentity::Of(*old);
     memory.old_metadata = old->metadata();
     change->set_removed_slot(old->slot());
     batch_.Delete(store_->handle(Family::kVectors), VectorKey(collection, old->slot()));
@@ -115,12 +139,14 @@ void WriteGroup::Update(const std::string& id, const records::Item& old, records
 
 void WriteGroup::Remove(const std::string& id, const records::Item& old) {
   const uint32_t collection = current_->state->id;
+  DropOriginal(id, old);
   batch_.Delete(store_->handle(Family::kItems), ItemKey(collection, id));
   batch_.Delete(store_->handle(Family::kVectors), VectorKey(collection, old.slot()));
   current_->items[id] = std::nullopt;
   MemoryChange memory;
   memory.id = id;
   memory.removed_slot = old.slot();
+  memory.old_identity = StoredIdentity::Of(old);
   memory.old_metadata = old.metadata();
   memory.stored_bytes = -BytesOf(id, old);
   current_->changes.push_back(std::move(memory));
@@ -176,6 +202,7 @@ rocksdb::WriteBatch* WriteGroup::Seal() {
 void WriteGroup::Publish(const StoreSnapshot& snapshot) {
   for (auto& [collection, touched] : touched_) {
     if (touched->changes.empty()) continue;
+    touched->state->original_bytes.store(touched->counters.original_bytes());
     touched->state->Apply(std::move(touched->changes), touched->counters.version(), snapshot);
   }
   for (const std::function<void()>& done : after_commit_) done();

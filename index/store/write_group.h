@@ -35,9 +35,9 @@ class WriteGroup {
   // RESOURCE_EXHAUSTED SLOTS when the collection has not that many slot numbers left.
   absl::Status Begin(const std::shared_ptr<CollectionState>& collection, uint64_t max_puts);
   // Gives the image a fresh slot. `old`: what Find returned. Slot and version of `item` are set
-  // here.
+  // here. `original`: its upload, to be kept; empty: none, and the old image's goes.
   void Put(const std::string& id, const std::optional<records::Item>& old, records::Item item,
-           std::vector<float> vector);
+           std::vector<float> vector, absl::string_view original = "");
   // New metadata and expiry, same slot.
   void Update(const std::string& id, const records::Item& old, records::Item item);
   void Remove(const std::string& id, const records::Item& old);
@@ -53,6 +53,9 @@ class WriteGroup {
     int64_t bytes = 0;
   };
   Growth Pending(const CollectionState& collection) const;
+
+  // What the ops before have changed of a collection, in order: not in its state yet.
+  absl::Span<const MemoryChange> Changes(const CollectionState& collection) const;
 
   // An op on the set of collections. `after_commit` runs once the batch is durable.
   uint64_t StageRecord(const records::Change& change,
@@ -79,6 +82,7 @@ class WriteGroup {
   };
   void Write(const std::string& id, const records::Item& item);
   int64_t BytesOf(const std::string& id, const records::Item& item) const;
+  void DropOriginal(const std::string& id, const records::Item& old);
 
   const RocksStore* const store_;
   rocksdb::WriteBatch batch_;

@@ -3,6 +3,7 @@
 
 #include "imagesearch/v1/admin.grpc.pb.h"
 #include "imagesearch/v1/imagesearch.grpc.pb.h"
+#include "server/grpc/server_stream_call.h"
 #include "server/grpc/unary_call.h"
 #include "server/methods.h"
 
@@ -23,7 +24,9 @@ using RawImages = v1::ImageSearch::WithRawCallbackMethod_Upsert<
         v1::ImageSearch::WithRawCallbackMethod_Delete<v1::ImageSearch::WithRawCallbackMethod_Count<
             v1::ImageSearch::WithRawCallbackMethod_List<S>>>>>>;
 template <typename S>
-using RawContent = v1::ImageSearch::WithRawCallbackMethod_UpdateMetadata<S>;
+using RawContent = v1::ImageSearch::WithRawCallbackMethod_UpdateMetadata<
+    v1::ImageSearch::WithRawCallbackMethod_Classify<
+        v1::ImageSearch::WithRawCallbackMethod_FindDuplicates<S>>>;
 using RawImageSearch = RawSearch<RawImages<RawContent<v1::ImageSearch::Service>>>;
 
 template <typename S>
@@ -58,8 +61,14 @@ class ImageSearchService final : public RawImageSearch {
   IMAGESEARCH_UNARY(Get)
   IMAGESEARCH_UNARY(Delete)
   IMAGESEARCH_UNARY(UpdateMetadata)
+  IMAGESEARCH_UNARY(Classify)
   IMAGESEARCH_UNARY(Count)
   IMAGESEARCH_UNARY(List)
+
+  grpc::ServerWriteReactor<ByteBuffer>* FindDuplicates(CallbackServerContext* context,
+                                                       const ByteBuffer* request) override {
+    return StartServerStreamCall(FindDuplicatesMethod(), runner_, context, request);
+  }
 
   grpc::ServerBidiReactor<ByteBuffer, ByteBuffer>* UpsertStream(
       CallbackServerContext* context) override {

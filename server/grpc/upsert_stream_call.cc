@@ -10,6 +10,7 @@
 #include "server/grpc/request_parser.h"
 #include "server/grpc/unary_call.h"
 #include "server/grpc_status.h"
+#include "server/handlers/convert.h"
 #include "server/handlers/upsert_item.h"
 
 namespace imagesearch::server {
@@ -212,20 +213,24 @@ void UpsertStreamCall::Process() {
 void UpsertStreamCall::Admit(v1::UpsertStreamRequest* request, uint64_t bytes) {
   if (!request->collection().empty()) collection_ = std::move(*request->mutable_collection());
   absl::StatusOr<Target> target = FindTarget(streams_.state_, collection_);
+  absl::StatusOr<index::UpsertOptions> upsert =
+      ToUpsertOptions(request->create_only(), request->on_duplicate(), request->duplicate_tier());
   std::string id;
   absl::StatusOr<UpsertDraft> draft =
-      target.ok() ? DraftUpsert(request->mutable_image(), *target, streams_.state_.limits(), &id)
-                  : target.status();
+      !target.ok() ? target.status()
+      : !upsert.ok()
+          ? upsert.status()
+          : DraftUpsert(request->mutable_image(), *target, streams_.state_.limits(), &id);
   if (!draft.ok()) {
     AddFailed(request->sequence(), bytes, std::move(id),
-              target.ok() ? AtField(draft.status(), "image") : draft.status());
+              target.ok() && upsert.ok() ? AtField(draft.status(), "image") : draft.status());
     return;
   }
   auto entry = std::make_shared<Entry>();
   entry->sequence = request->sequence();
   entry->bytes = bytes;
   entry->id = std::move(id);
-  entry->create_only = request->create_only();
+  entry->options = *upsert;
   entry->collection = target->collection;
   entry->item = std::move(draft->item);
   entry->ready = !draft->input;
@@ -245,7 +250,7 @@ void UpsertStreamCall::Admit(v1::UpsertStreamRequest* request, uint64_t bytes) {
           MutexLock lock(&keep->mutex_);
           entry->ready = true;
           if (embedding.ok()) {
-            entry->item.vector = std::move(embedding->values);
+            SetEmbedding(*std::move(embedding), &entry->item);
           } else {
             entry->status = AtField(embedding.status(), "image.content");
           }
@@ -276,7 +281,7 @@ UpsertStreamCall::Entries UpsertStreamCall::TakeReady() {
     if (next->status.ok()) {
       for (const auto& first : taken) {
         if (!first->status.ok()) continue;
-        if (first->collection != next->collection || first->create_only != next->create_only) {
+        if (first->collection != next->collection || !(first->options == next->options)) {
           return taken;
         }
         break;
@@ -302,13 +307,15 @@ void UpsertStreamCall::Commit() {
     // Nobody waits for an acknowledgement any more: nothing is promised, nothing is written.
     const bool abandoned = call_.cancelled->load();
     if (!items.empty() && !abandoned) {
-      auto written = to_write[0]->collection->Upsert(std::move(items), {to_write[0]->create_only});
+      auto written = to_write[0]->collection->Upsert(std::move(items), to_write[0]->options);
       for (size_t i = 0; i < to_write.size(); ++i) {
         Entry& entry = *to_write[i];
         if (written.ok()) {
           entry.status = written->items[i].status;
           entry.created = written->items[i].created;
-          entry.version = entry.status.ok() ? written->version : 0;
+          entry.skipped = written->items[i].skipped;
+          entry.duplicates = std::move(written->items[i].duplicates);
+          entry.version = entry.status.ok() && !entry.skipped ? written->version : 0;
         } else {
           entry.status = written.status();
         }
@@ -325,7 +332,7 @@ void UpsertStreamCall::Acknowledge(const Entries& entries) {
   uint64_t bytes = 0;
   const bool abandoned = call_.cancelled->load();
   for (size_t i = 0; i < entries.size(); ++i) {
-    const Entry& entry = *entries[i];
+    Entry& entry = *entries[i];
     bytes += entry.bytes;
     if (abandoned) continue;
     streams_.metrics_.RecordStreamItem(entry.status);
@@ -335,6 +342,10 @@ void UpsertStreamCall::Acknowledge(const Entries& entries) {
     FillStatus(entry.status, response.mutable_status());
     response.set_version(entry.version);
     response.set_created(entry.created);
+    response.set_skipped(entry.skipped);
+    for (index::DuplicateRef& duplicate : entry.duplicates) {
+      FillDuplicate(std::move(duplicate), response.add_duplicates());
+    }
     bool own = false;
     grpc::SerializationTraits<v1::UpsertStreamResponse>::Serialize(response, &acks[i], &own);
   }

@@ -48,13 +48,15 @@ class UpsertStreamCall final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
     uint64_t bytes = 0;  // of the message
     std::string id;
     absl::Status status;
-    bool create_only = false;
+    index::UpsertOptions options;
     std::shared_ptr<index::Collection> collection;
     index::UpsertItem item;
     bool ready = false;  // encoded, or failed
     // Set when written.
     uint64_t version = 0;
     bool created = false;
+    bool skipped = false;
+    std::vector<index::DuplicateRef> duplicates;
   };
   using Entries = std::vector<std::shared_ptr<Entry>>;
 

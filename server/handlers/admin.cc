@@ -79,6 +79,7 @@ absl::Status CreateCollection(ServerState& state, CallContext& call,
   const v1::Collection& wanted = request->collection();
   index::CollectionOptions options;
   options.name = wanted.name();
+  options.keep_originals = wanted.keep_originals();
   auto index_options = ToIndexOptions(wanted.index());
   if (!index_options.ok()) return AtField(index_options.status(), "collection");
   options.index = *index_options;
@@ -101,6 +102,7 @@ absl::Status UpdateCollection(ServerState& state, CallContext& call,
   if (!target.ok()) return target.status();
   index::CollectionUpdate update;
   if (request->has_quota()) update.quota = ToQuota(request->quota());
+  if (request->has_keep_originals()) update.keep_originals = request->keep_originals();
   if (request->has_target_recall()) update.target_recall = request->target_recall();
   index::Database& database = *target->backend->database;
   auto version = database.UpdateCollection(target->collection->options().name, update);

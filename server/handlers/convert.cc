@@ -47,6 +47,54 @@ void FillImage(index::Record record, bool with_vector, v1::StoredImage* out) {
   }
   out->set_content_hash(std::move(record.content_hash));
   out->set_version(record.version);
+  out->set_original(std::move(record.original));
+  out->set_source_uri(std::move(record.source_uri));
+}
+
+absl::StatusOr<index::DuplicateTier> ToTier(v1::DuplicateTier tier) {
+  switch (tier) {
+    case v1::DUPLICATE_TIER_UNSPECIFIED:
+      return index::DuplicateTier::kNone;
+    case v1::SAME_BYTES:
+      return index::DuplicateTier::kSameBytes;
+    case v1::SAME_PICTURE:
+      return index::DuplicateTier::kSamePicture;
+    case v1::LOOK_ALIKE:
+      return index::DuplicateTier::kLookAlike;
+    default:
+      return InvalidArgument("BAD_TIER", absl::StrCat(static_cast<int>(tier),
+                                                      " is no tier of duplicates; SAME_BYTES is 1, "
+                                                      "SAME_PICTURE 2, LOOK_ALIKE 3"));
+  }
+}
+
+absl::StatusOr<index::UpsertOptions> ToUpsertOptions(bool create_only, v1::OnDuplicate on_duplicate,
+                                                     v1::DuplicateTier tier) {
+  index::UpsertOptions options;
+  options.create_only = create_only;
+  switch (on_duplicate) {
+    case v1::ON_DUPLICATE_KEEP:
+      break;
+    case v1::ON_DUPLICATE_SKIP:
+      options.on_duplicate = index::OnDuplicate::kSkip;
+      break;
+    case v1::ON_DUPLICATE_REPORT:
+      options.on_duplicate = index::OnDuplicate::kReport;
+      break;
+    default:
+      return AtField(InvalidArgument("BAD_REQUEST", "on_duplicate is KEEP 0, SKIP 1 or REPORT 2"),
+                     "on_duplicate");
+  }
+  absl::StatusOr<index::DuplicateTier> known = ToTier(tier);
+  if (!known.ok()) return AtField(known.status(), "duplicate_tier");
+  if (*known != index::DuplicateTier::kNone) options.tier = *known;
+  return options;
+}
+
+void FillDuplicate(index::DuplicateRef duplicate, v1::DuplicateHit* out) {
+  out->set_id(std::move(duplicate.id));
+  out->set_tier(static_cast<v1::DuplicateTier>(duplicate.tier));
+  out->set_score(duplicate.score);
 }
 
 void FillModel(const encoder::ModelInfo& model, v1::Model* out) {
@@ -74,6 +122,8 @@ void FillCollection(const index::CollectionInfo& info, v1::Collection* out) {
   out->set_dimension(info.options.dimension);
   out->set_image_count(info.image_count);
   out->set_disk_bytes(info.disk_bytes);
+  out->set_keep_originals(info.options.keep_originals);
+  out->set_original_bytes(info.original_bytes);
   out->set_memory_bytes(info.memory_bytes);
   out->set_serving_kind(FromKind(info.serving_kind));
   out->set_version(info.version);

@@ -1,4 +1,4 @@
-// The unary methods of imagesearch.v1, free of any transport. Contracts of requests and replies:
+// The methods of imagesearch.v1, free of any transport. Contracts of requests and replies:
 // proto/imagesearch/v1. Each may consume its request, blocks until the reply is complete, and
 // returns the status of the rpc as a whole.
 #ifndef IMAGESEARCH_SERVER_HANDLERS_HANDLERS_H_
@@ -31,6 +31,15 @@ absl::Status Count(ServerState& state, CallContext& call, v1::CountRequest* requ
                    v1::CountResponse* response);
 absl::Status List(ServerState& state, CallContext& call, v1::ListRequest* request,
                   v1::ListResponse* response);
+
+absl::Status Classify(ServerState& state, CallContext& call, v1::ClassifyRequest* request,
+                      v1::ClassifyResponse* response);
+// These two send (server/methods.h).
+absl::Status FindDuplicates(ServerState& state, CallContext& call,
+                            v1::FindDuplicatesRequest* request,
+                            v1::FindDuplicatesResponse* response);
+absl::Status SendStoredImage(ServerState& state, CallContext& call, v1::GetRequest* request,
+                             v1::StoredImage* response);
 
 absl::Status CreateCollection(ServerState& state, CallContext& call,
                               v1::CreateCollectionRequest* request,

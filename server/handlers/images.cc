@@ -1,5 +1,6 @@
 // Get, Delete, Count and List: stored images by id or by filter.
 #include <algorithm>
+#include <limits>
 #include <optional>
 #include <string>
 #include <utility>
@@ -29,6 +30,28 @@ absl::StatusOr<Records> GetRecords(const Target& target,
                                    const google::protobuf::RepeatedPtrField<std::string>& ids,
                                    bool with_vector) {
   return target.collection->Get(std::vector<std::string>(ids.begin(), ids.end()), with_vector);
+}
+
+absl::Status TooLarge(uint64_t most) {
+  return InvalidArgument("REPLY_TOO_LARGE",
+                         absl::StrCat("the originals take more than the limit of a reply, ", most,
+                                      " bytes: ask for fewer, or get them over HTTP"));
+}
+
+// With their uploads, which may take `most` bytes together.
+absl::StatusOr<Records> GetOriginals(const Target& target,
+                                     const google::protobuf::RepeatedPtrField<std::string>& ids,
+                                     bool with_vector, uint64_t most) {
+  Records records;
+  uint64_t left = most;
+  for (const std::string& id : ids) {
+    auto record = target.collection->GetWithOriginal(id, with_vector, left);
+    if (!record.ok()) return record.status();
+    if (*record && (*record)->original_bytes > left) return TooLarge(most);
+    if (*record) left -= (*record)->original.size();
+    records.push_back(*std::move(record));
+  }
+  return records;
 }
 
 void SortUnique(google::protobuf::RepeatedPtrField<std::string>* ids) {
@@ -88,7 +111,11 @@ absl::Status Get(ServerState& state, CallContext& call, v1::GetRequest* request,
   if (!target.ok()) return target.status();
   // Before the read: the reply holds at least the writes up to here.
   response->set_version(target->backend->database->version());
-  absl::StatusOr<Records> records = GetRecords(*target, request->ids(), !request->without_vector());
+  const bool with_vector = !request->without_vector();
+  absl::StatusOr<Records> records =
+      request->with_original()
+          ? GetOriginals(*target, request->ids(), with_vector, state.limits().max_reply_bytes)
+          : GetRecords(*target, request->ids(), with_vector);
   if (!records.ok()) return records.status();
   for (std::optional<index::Record>& record : *records) {
     v1::Status* result = response->add_results();
@@ -103,6 +130,23 @@ absl::Status Get(ServerState& state, CallContext& call, v1::GetRequest* request,
                  "the collection has no image of any of these ids");
   }
   return absl::OkStatus();
+}
+
+absl::Status SendStoredImage(ServerState& state, CallContext& call, v1::GetRequest* request,
+                             v1::StoredImage* /*response*/) {
+  absl::Status status = CheckCount(request->ids_size(), 1, "ids");
+  if (status.ok()) status = CheckIds(request->ids(), state.limits());
+  if (!status.ok()) return status;
+  absl::StatusOr<Target> target = FindTarget(state, request->collection());
+  if (!target.ok()) return target.status();
+  auto record = target->collection->GetWithOriginal(
+      request->ids(0), !request->without_vector(),
+      request->with_original() ? std::numeric_limits<uint64_t>::max() : 0);
+  if (!record.ok()) return record.status();
+  if (!*record) return NoSuchImage();
+  v1::StoredImage image;
+  FillImage(**std::move(record), !request->without_vector(), &image);
+  return call.send(&image);
 }
 
 absl::Status Delete(ServerState& state, CallContext& call, v1::DeleteRequest* request,

@@ -114,6 +114,8 @@ absl::Status CheckSearch(const v1::SearchRequest& request, const Limits& limits)
   if (!(request.min_relevance() >= 0 && request.min_relevance() <= 1)) {
     return AtField(InvalidArgument("BAD_RELEVANCE", "must be 0 to 1"), "min_relevance");
   }
+  absl::Status tier = ToTier(request.collapse_duplicates()).status();
+  if (!tier.ok()) return AtField(tier, "collapse_duplicates");
   absl::Status status = CheckFilter(request.filter(), limits);
   if (status.ok() && request.has_keywords()) status = CheckKeywords(request.keywords(), limits);
   if (status.ok()) status = CheckFacets(request);
@@ -134,6 +136,7 @@ index::RankedQuery ToRankedQuery(const v1::SearchRequest& request, QueryVector v
   query.with_metadata = request.with_metadata();
   query.with_vector = request.with_vector();
   ranked.diversity = request.diversity();
+  ranked.collapse = *ToTier(request.collapse_duplicates());
   ranked.relevance = request.with_relevance() || request.has_min_relevance() || request.auto_cut();
   ranked.min_relevance = request.has_min_relevance() ? request.min_relevance()
                          : request.auto_cut()        ? kAutoCut
@@ -181,6 +184,9 @@ void FillSearchResponse(index::RankedResult result, const v1::SearchRequest& req
     if (request.with_vector()) FillVector(hit.hit.vector, out->mutable_vector());
     if (hit.relevance) out->set_relevance(*hit.relevance);
     if (hit.keyword_score) out->set_keyword_score(*hit.keyword_score);
+    for (index::DuplicateRef& folded : hit.duplicates) {
+      FillDuplicate(std::move(folded), out->add_duplicates());
+    }
     if (hit.group) *out->mutable_group() = *std::move(hit.group);
   }
   response->set_version(result.version);

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/grpc_status.h"
+#include "server/handlers/convert.h"
 #include "server/handlers/handlers.h"
 #include "server/handlers/target.h"
 #include "server/handlers/upsert_item.h"
@@ -28,7 +29,7 @@ void EncodeDrafts(const Target& target, CallContext& call, std::vector<UpsertDra
       target.encoder->Encode(std::move(inputs), call.EncodeOptions(encoder::Priority::kBulk));
   for (size_t k = 0; k < owners.size(); ++k) {
     if (embeddings[k].ok()) {
-      drafts[owners[k]].item.vector = std::move(embeddings[k]->values);
+      SetEmbedding(*std::move(embeddings[k]), &drafts[owners[k]].item);
     } else {
       statuses[owners[k]] = AtField(embeddings[k].status(), "content");
     }
@@ -42,6 +43,9 @@ absl::Status Upsert(ServerState& state, CallContext& call, v1::UpsertRequest* re
   const Limits& limits = state.limits();
   absl::Status status = CheckCount(request->images_size(), limits.max_upsert_images, "images");
   if (!status.ok()) return status;
+  absl::StatusOr<index::UpsertOptions> options =
+      ToUpsertOptions(request->create_only(), request->on_duplicate(), request->duplicate_tier());
+  if (!options.ok()) return options.status();
   absl::StatusOr<Target> target = FindTarget(state, request->collection());
   if (!target.ok()) return target.status();
 
@@ -67,11 +71,16 @@ absl::Status Upsert(ServerState& state, CallContext& call, v1::UpsertRequest* re
   }
   if (!items.empty()) {
     StageTimer timer(call, "write");
-    auto written = target->collection->Upsert(std::move(items), {request->create_only()});
+    auto written = target->collection->Upsert(std::move(items), *options);
     if (!written.ok()) return written.status();
     for (size_t k = 0; k < owners.size(); ++k) {
       statuses[owners[k]] = written->items[k].status;
-      response->mutable_results(owners[k])->set_created(written->items[k].created);
+      v1::UpsertResult* result = response->mutable_results(static_cast<int>(owners[k]));
+      result->set_created(written->items[k].created);
+      result->set_skipped(written->items[k].skipped);
+      for (index::DuplicateRef& duplicate : written->items[k].duplicates) {
+        FillDuplicate(std::move(duplicate), result->add_duplicates());
+      }
     }
     response->set_version(written->version);
   }

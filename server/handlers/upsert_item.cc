@@ -7,12 +7,15 @@
 #include <utility>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "server/grpc_status.h"
 #include "server/handlers/validate.h"
 
 namespace imagesearch::server {
 namespace {
+
+constexpr size_t kMaxSourceUriBytes = 2048;
 
 std::string Sha256Hex(absl::string_view bytes) {
   unsigned char digest[SHA256_DIGEST_LENGTH];
@@ -40,6 +43,13 @@ absl::StatusOr<UpsertDraft> DraftUpsert(v1::Image* image, const Target& target,
     if (!status.ok()) return AtField(status, "metadata");
     item.metadata = std::move(*image->mutable_metadata());
   }
+  if (image->source_uri().size() > kMaxSourceUriBytes) {
+    return AtField(
+        InvalidArgument("URI_TOO_LONG", absl::StrCat("the URI has ", image->source_uri().size(),
+                                                     " bytes, the limit is ", kMaxSourceUriBytes)),
+        "source_uri");
+  }
+  item.source_uri = std::move(*image->mutable_source_uri());
   if (image->has_expire_time()) {
     absl::StatusOr<absl::Time> time = ToTime(image->expire_time());
     if (!time.ok()) return AtField(time.status(), "expire_time");
@@ -50,6 +60,7 @@ absl::StatusOr<UpsertDraft> DraftUpsert(v1::Image* image, const Target& target,
     if (image->content().empty()) {
       return AtField(InvalidArgument("EMPTY_IMAGE", "the image has no bytes"), "content");
     }
+    if (target.collection->options().keep_originals) item.original = image->content();
     draft.input = encoder::Input::Image(std::move(*image->mutable_content()));
   } else if (image->has_vector()) {
     status = CheckVector(image->vector().values(), target.collection->options().dimension);
@@ -57,6 +68,11 @@ absl::StatusOr<UpsertDraft> DraftUpsert(v1::Image* image, const Target& target,
     item.vector.emplace(image->vector().values().begin(), image->vector().values().end());
   }
   return draft;
+}
+
+void SetEmbedding(encoder::Embedding embedding, index::UpsertItem* item) {
+  item->vector = std::move(embedding.values);
+  item->perceptual_hash = embedding.perceptual_hash;
 }
 
 absl::Status RefusalOfAll(absl::Span<const absl::Status> statuses) {

@@ -22,10 +22,14 @@ struct UpsertDraft {
 };
 
 // Checks `image` and consumes it. Sets the id from the content's hash when it is empty. Errors:
-// BAD_ID, EMPTY_IMAGE, METADATA_TOO_LARGE, BAD_METADATA, BAD_TIME, NO_MODEL, MODEL_MISMATCH, those
-// of CheckVector. `id` receives the id also when the image is refused, where there is one.
+// BAD_ID, EMPTY_IMAGE, METADATA_TOO_LARGE, BAD_METADATA, BAD_TIME, URI_TOO_LONG, NO_MODEL,
+// MODEL_MISMATCH, those of CheckVector. `id` receives the id also when the image is refused, where
+// there is one.
 absl::StatusOr<UpsertDraft> DraftUpsert(v1::Image* image, const Target& target,
                                         const Limits& limits, std::string* id);
+
+// What the encoder made of a draft's input.
+void SetEmbedding(encoder::Embedding embedding, index::UpsertItem* item);
 
 // The first status when every one is a refusal for lack of capacity or time (RESOURCE_EXHAUSTED,
 // UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED): then the whole rpc ends with it, so that the retry

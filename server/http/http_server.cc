@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -25,9 +26,11 @@
 #include "server/http/connection.h"
 #include "server/http/form.h"
 #include "server/http/json.h"
+#include "server/http/message_stream.h"
 #include "server/http/openapi.h"
 #include "server/http/picture_file.h"
 #include "server/http/request_body.h"
+#include "server/http/stored_pictures.h"
 #include "server/logging.h"
 #include "server/methods.h"
 #include "server/utf8.h"
@@ -122,6 +125,10 @@ class HttpServer::Impl {
         runner_(*runner),
         metrics_(*metrics),
         budget_(options.max_body_bytes),
+        stored_pictures_(state->limits(), runner,
+                         [this](const Request& request, CallContext* call) {
+                           return ReadContext(request, call);
+                         }),
         server_(Limits(options)) {}
 
   absl::Status Start(const std::string& address);
@@ -142,8 +149,12 @@ class HttpServer::Impl {
   void AddAssets();
   void AddPictures();
   void AddMethods();
+  void CallStream(const Method& method, const Request& request, Response& response,
+                  const httplib::ContentReader& reader);
   void Call(const Method& method, const Request& request, Response& response,
             const httplib::ContentReader& reader);
+  // Of requests without a body.
+  absl::Status ReadContext(const Request& request, CallContext* call);
   absl::StatusOr<PictureFile> FindPicture(const Request& request, CallContext* call);
   absl::Status RunCall(const Method& method, const Request& request, CallContext* call,
                        const httplib::ContentReader& reader, std::string* reply);
@@ -154,6 +165,7 @@ class HttpServer::Impl {
   CallRunner& runner_;
   Metrics& metrics_;
   BodyBudget budget_;
+  StoredPictures stored_pictures_;
   ConnectionServer server_;
   std::string openapi_;
   int port_ = 0;
@@ -279,13 +291,28 @@ void HttpServer::Impl::AddPictures() {
     response.set_header("Cache-Control", "private, max-age=300");
     response.set_content(std::move(picture->bytes), picture->type);
   });
+  // An id may hold slashes: the path is matched with its percent-encoding undone.
+  server_.Get("/v1/collections/([^/]+)/images/([\\s\\S]+)/original",
+              [this](const Request& request, Response& response) {
+                const absl::Status status = stored_pictures_.Original(request, response);
+                if (!status.ok()) ReplyError(status, response);
+              });
+  server_.Get("/v1/collections/([^/]+)/images/([\\s\\S]+)/thumbnail",
+              [this](const Request& request, Response& response) {
+                const absl::Status status = stored_pictures_.Thumbnail(request, response);
+                if (!status.ok()) ReplyError(status, response);
+              });
+}
+
+absl::Status HttpServer::Impl::ReadContext(const Request& request, CallContext* call) {
+  call->peer = absl::StrCat(request.remote_addr, ":", request.remote_port);
+  return ReadCallHeaders(request.get_header_value("X-Request-Id"), "", "", call);
 }
 
 // GET /picture?collection=C&id=ID
 absl::StatusOr<PictureFile> HttpServer::Impl::FindPicture(const Request& request,
                                                           CallContext* call) {
-  call->peer = absl::StrCat(request.remote_addr, ":", request.remote_port);
-  absl::Status status = ReadCallHeaders(request.get_header_value("X-Request-Id"), "", "", call);
+  absl::Status status = ReadContext(request, call);
   if (!status.ok()) return status;
   const std::string id = request.get_param_value("id");
   const std::string collection = request.get_param_value("collection");
@@ -316,6 +343,39 @@ void HttpServer::Impl::AddMethods() {
       Call(method, request, response, reader);
     });
   }
+  const Method& sends = FindDuplicatesMethod();
+  server_.Post(HttpPath(sends.name), [this, &sends](const Request& request, Response& response,
+                                                    const httplib::ContentReader& reader) {
+    CallStream(sends, request, response, reader);
+  });
+}
+
+// The answer as JSON Lines. A call that fails before its first message is answered as any other;
+// one that fails later ends with a line {"error": ...}.
+void HttpServer::Impl::CallStream(const Method& method, const Request& request, Response& response,
+                                  const httplib::ContentReader& reader) {
+  auto call = std::make_unique<CallContext>();
+  std::unique_ptr<Message> message(method.request->New());
+  RequestBody body(state_.limits().max_message_bytes, &budget_);
+  absl::Status status = ReadContext(request, call.get());
+  if (status.ok()) status = body.Read(request, reader);
+  if (status.ok()) status = FromJson(body.json(), message.get());
+  response.set_header("Cache-Control", "no-store");
+  response.set_header("X-Request-Id", call->request_id);
+  std::shared_ptr<MessageStream> stream;
+  std::optional<std::string> first;
+  if (status.ok()) {
+    stream = std::make_shared<MessageStream>(std::move(call), std::move(message));
+    stream->Start(method, &runner_, body.bytes());
+    first = stream->Next();
+    if (!first) status = stream->status();
+  }
+  if (!status.ok()) {
+    ConnectionServer::CloseAfterReply();  // part of the body may be unread
+    ReplyError(status, response);
+    return;
+  }
+  AnswerWithLines(std::move(stream), *std::move(first), response);
 }
 
 void HttpServer::Impl::Call(const Method& method, const Request& request, Response& response,

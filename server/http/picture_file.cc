@@ -14,8 +14,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Empty: no picture that is shown. SVG is none: it can hold scripts.
-std::string TypeOf(absl::string_view bytes) {
+bool IsInside(const fs::path& root, const fs::path& file) {
+  const auto [end, unused] = std::mismatch(root.begin(), root.end(), file.begin(), file.end());
+  return end == root.end();
+}
+
+}  // namespace
+
+std::string PictureType(absl::string_view bytes) {
   if (absl::StartsWith(bytes, "\xff\xd8\xff")) return "image/jpeg";
   if (absl::StartsWith(bytes, "\x89PNG\r\n\x1a\n")) return "image/png";
   if (absl::StartsWith(bytes, "GIF87a") || absl::StartsWith(bytes, "GIF89a")) return "image/gif";
@@ -25,13 +31,6 @@ std::string TypeOf(absl::string_view bytes) {
   if (absl::StartsWith(bytes, "BM")) return "image/bmp";
   return "";
 }
-
-bool IsInside(const fs::path& root, const fs::path& file) {
-  const auto [end, unused] = std::mismatch(root.begin(), root.end(), file.begin(), file.end());
-  return end == root.end();
-}
-
-}  // namespace
 
 absl::StatusOr<PictureFile> ReadPicture(const std::string& root, const std::string& path,
                                         uint64_t max_bytes) {
@@ -52,7 +51,7 @@ absl::StatusOr<PictureFile> ReadPicture(const std::string& root, const std::stri
   std::ifstream in(file, std::ios::binary);
   in.read(picture.bytes.data(), static_cast<std::streamsize>(size));
   if (static_cast<uint64_t>(in.gcount()) != size) return missing;
-  picture.type = TypeOf(picture.bytes);
+  picture.type = PictureType(picture.bytes);
   if (picture.type.empty()) return missing;
   return picture;
 }

@@ -1,4 +1,5 @@
-// Pictures on the server's disk, for the page: the service itself keeps no originals.
+// Pictures in a folder of the server's disk, for the page, beside those that the service keeps
+// itself.
 #ifndef IMAGESEARCH_SERVER_HTTP_PICTURE_FILE_H_
 #define IMAGESEARCH_SERVER_HTTP_PICTURE_FILE_H_
 
@@ -14,6 +15,10 @@ struct PictureFile {
   std::string type;  // "image/jpeg", ...
   std::string bytes;
 };
+
+// "image/jpeg", "image/png", "image/gif", "image/webp" or "image/bmp", by the first bytes; empty
+// for anything else. SVG is no picture here: it can hold scripts.
+std::string PictureType(absl::string_view bytes);
 
 // Reads the picture at `path` (absolute, or relative to `root`), which must lie in folder `root`
 // once all links are followed, be a JPEG, PNG, WebP, GIF or BMP by its first bytes, and have at

@@ -58,3 +58,63 @@ def test_update_sets_and_takes_away_by_filter_and_by_id(command, tmp_path):
     command.run("update", ids[0], code=2)
     command.run("update", "--set", "k=1", code=2)
     command.run("update", ids[0], "--patch", "[1]", code=2)
+
+
+def test_duplicates_are_found_and_left_out(command, tmp_path):
+    store(tmp_path / "in", ["a.png", "b.png", "c.png"])
+    command.run("index", tmp_path / "in")
+    (tmp_path / "more").mkdir()
+    copy = pictures.encode(pictures.picture(100).resize((48, 36)), "JPEG", quality=80)
+    (tmp_path / "more/a again.jpg").write_bytes(copy)
+    skipped = command.run("index", tmp_path / "more", "--on-duplicate", "skip")
+    assert "a again.jpg: skipped, a duplicate of" in skipped.stderr and "0 sent, 1 skipped" in skipped.stdout
+    assert command.json("count")["count"] == 3
+    reported = command.json("index", tmp_path / "more", "--on-duplicate", "report")
+    assert reported["sent"] == 1 and reported["reported_duplicates"] == 1
+    found = command.json("duplicates")
+    assert found["duplicates"] == 1 and found["images"] == 4
+    group = found["groups"][0]
+    assert group["size"] == 2 and group["images"][1]["tier"] == "picture"
+    assert "1 duplicates in 1 groups, among 4 pictures" in command.run("duplicates").stdout
+    assert command.run("duplicates", "--ids").stdout.split() == [group["images"][1]["id"]]
+    assert command.json("duplicates", "--tier", "bytes")["groups"] == []
+    command.run("duplicates", "--tier", "vaguely", code=2)
+
+
+def test_classify_files_and_the_collection(command, tmp_path):
+    red, blue = tmp_path / "in/red.png", tmp_path / "in/blue.png"
+    red.parent.mkdir()
+    from PIL import Image
+    for path, colour in ((red, "red"), (blue, "blue")):
+        picture = Image.new("RGB", (200, 200), "white")
+        picture.paste(colour, (40, 40, 160, 160))
+        picture.save(path)
+    reply = command.json("classify", "a red square", "a blue square", "--template", "{}", "--image", red, "--image", blue)
+    assert [one["labels"][0]["label"] for one in reply["results"]] == ["a red square", "a blue square"]
+    for one in reply["results"]:
+        assert abs(sum(label["probability"] for label in one["labels"]) - 1) < 1e-4
+    command.run("index", tmp_path / "in")
+    written = command.json("classify", "a red square", "a blue square", "--template", "{}", "--all", "--write", "colour")
+    assert written["updated"] == 2
+    hits = command.json("list", "--filter", 'colour = "a red square"')["images"]
+    assert [pathlib.Path(hit["metadata"]["path"]).name for hit in hits] == ["red.png"]
+    assert 0.5 < hits[0]["metadata"]["colour_probability"] <= 1
+    assert "%" in command.run("classify", "cat", "dog", "--id", hits[0]["id"]).stdout
+    command.run("classify", "cat", code=2)
+
+
+def test_originals_come_back_as_files(shared, tmp_path):
+    command = Command(shared, tmp_path / "state")
+    command.run("collections", "create", "kept", "--keep-originals")
+    command.environment["IMAGESEARCH_COLLECTION"] = "kept"
+    try:
+        store(tmp_path / "in", ["a.png"])
+        command.run("index", tmp_path / "in")
+        id = command.json("list")["images"][0]["id"]
+        (tmp_path / "out").mkdir()
+        command.run("get", id, "--originals", tmp_path / "out")
+        assert (tmp_path / "out" / id).read_bytes() == (tmp_path / "in/a.png").read_bytes()
+        shown = command.json("collections", "show", "kept")["collections"][0]
+        assert shown["keep_originals"] and shown["original_bytes"] == (tmp_path / "in/a.png").stat().st_size
+    finally:
+        command.run("collections", "delete", "kept")

@@ -1,5 +1,5 @@
-// See jpeg.h.
-#include "client/picture/jpeg.h"
+// Baseline JPEG over libjpeg-turbo.
+#include "encoder/image/jpeg_writer.h"
 
 #include <jpeglib.h>
 
@@ -8,7 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-namespace imagesearch::client {
+namespace imagesearch::encoder {
 namespace {
 
 struct ErrorHandler {
@@ -23,8 +23,8 @@ void Escape(j_common_ptr info) {
 void Ignore(j_common_ptr) {}
 
 // Holds no object with a destructor: libjpeg reports errors by longjmp.
-bool Encode(const encoder::RgbImage& pixels, int quality, ErrorHandler* handler,
-            jpeg_compress_struct* out, unsigned char** data, unsigned long* size) {
+bool Encode(const RgbImage& pixels, int quality, ErrorHandler* handler, jpeg_compress_struct* out,
+            unsigned char** data, unsigned long* size) {
   if (setjmp(handler->escape)) return false;
   jpeg_mem_dest(out, data, size);
   out->image_width = pixels.width;
@@ -34,7 +34,7 @@ bool Encode(const encoder::RgbImage& pixels, int quality, ErrorHandler* handler,
   jpeg_set_defaults(out);
   jpeg_set_quality(out, quality, TRUE);
   jpeg_start_compress(out, TRUE);
-  const encoder::RgbView view = pixels.view();
+  const RgbView view = pixels.view();
   while (out->next_scanline < out->image_height) {
     JSAMPROW row = const_cast<JSAMPROW>(view.row(static_cast<int>(out->next_scanline)));
     jpeg_write_scanlines(out, &row, 1);
@@ -45,7 +45,7 @@ bool Encode(const encoder::RgbImage& pixels, int quality, ErrorHandler* handler,
 
 }  // namespace
 
-std::string WriteJpeg(const encoder::RgbImage& pixels, int quality) {
+std::string WriteJpeg(const RgbImage& pixels, int quality) {
   ErrorHandler handler;
   jpeg_compress_struct out;
   out.err = jpeg_std_error(&handler.manager);
@@ -62,4 +62,4 @@ std::string WriteJpeg(const encoder::RgbImage& pixels, int quality) {
   return bytes;
 }
 
-}  // namespace imagesearch::client
+}  // namespace imagesearch::encoder
