@@ -44,7 +44,7 @@ struct ClipOptions {
   int threads = 0;
   ImageLimits image_limits;
   uint32_t max_text_bytes = 4096;
-  // Decode large JPEGs at a reduced size (at least twice the tower's) by DCT scaling.
+  // Decode large JPEGs at a reduced size (at least three times the tower's) by DCT scaling.
   bool scaled_jpeg_decode = true;
 };
 
