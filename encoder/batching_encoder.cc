@@ -1,6 +1,9 @@
 // The threads around BatchQueue: a pool that decodes, and one that runs the towers.
 #include "encoder/batching_encoder.h"
 
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
 #include <exception>
@@ -32,6 +35,11 @@ constexpr auto kCancelPoll = std::chrono::milliseconds(50);
 constexpr absl::Duration kShortestRetry = absl::Milliseconds(50);
 constexpr absl::Duration kLongestRetry = absl::Seconds(5);
 constexpr double kLearningRate = 0.1;
+
+// Threads made by this one, such as those of the towers' teams, take its nice value over.
+void SetNice(int nice) {
+  if (nice > 0) setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), nice);
+}
 
 SteadyTime ToSteady(absl::Time deadline) {
   const absl::Duration left = deadline - absl::Now();
@@ -80,9 +88,15 @@ class BatchingEncoderImpl final : public BatchingEncoder {
     }
     queue_.stats.last_progress = absl::Now();
     for (int i = 0; i < std::max(options.prepare_threads, 1); ++i) {
-      prepare_threads_.emplace_back([this] { PrepareLoop(); });
+      prepare_threads_.emplace_back([this] {
+        SetNice(options_.thread_nice);
+        PrepareLoop();
+      });
     }
-    tower_thread_ = std::thread([this] { TowerLoop(); });
+    tower_thread_ = std::thread([this] {
+      SetNice(options_.thread_nice);
+      TowerLoop();
+    });
   }
 
   ~BatchingEncoderImpl() override {

@@ -14,6 +14,9 @@ namespace imagesearch::encoder {
 struct BatchingOptions {
   // Threads that decode, resize and tokenise, apart from the towers.
   int prepare_threads = 2;
+  // Nice value of the threads that decode and that run the towers, 0 to 19: above 0 other threads
+  // of the process, which admit and refuse calls, go before them on a machine that is full.
+  int thread_nice = 0;
   // Bounds of what waits, over both lanes: uploaded bytes, decoded pixels and items.
   uint64_t max_queued_bytes = 256u << 20;
   uint64_t max_queued_pixels = 400'000'000;

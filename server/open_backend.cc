@@ -37,6 +37,9 @@ absl::StatusOr<std::unique_ptr<encoder::BatchingEncoder>> OpenEncoder(const Serv
   absl::StatusOr<encoder::Precision> precision = encoder::ParsePrecision(config.precision());
   if (!precision.ok()) return precision.status();
   options.precision = *precision;
+  absl::StatusOr<encoder::DeviceChoice> device = encoder::ParseDevice(config.device());
+  if (!device.ok()) return device.status();
+  options.device = *device;
   options.threads = config.encoder_threads();
   options.image_limits = limits.image;
   options.max_text_bytes = limits.max_text_bytes;
@@ -48,6 +51,7 @@ absl::StatusOr<std::unique_ptr<encoder::BatchingEncoder>> OpenEncoder(const Serv
 
   encoder::BatchingOptions batching;
   batching.prepare_threads = config.prepare_threads();
+  batching.thread_nice = config.encoder_nice();
   batching.max_queued_bytes = static_cast<uint64_t>(config.max_queued_mb()) << 20;
   batching.max_queued_pixels = static_cast<uint64_t>(config.max_queued_megapixels()) * 1'000'000;
   batching.max_queued_items = config.max_queued_items();

@@ -232,18 +232,21 @@ double WorstCosine(TextTower& a, TextTower& b, const Tokenizer& tokenizer, int v
 
 // Some text towers have single activations so large that 8 bits leave nothing for the others (the
 // shipped one: cosines of 0.91 to 0.98). Texts are cheap beside images, so such a tower stays in
-// bf16.
+// bf16, or in fp32 where the CPU doesn't multiply bf16.
 void KeepFaithfulTextTower(const ClipConfig& config, Weights& weights, const Tokenizer& tokenizer,
-                           Towers& towers, ModelInfo& info) {
+                           const ClipOptions& options, Towers& towers, ModelInfo& info) {
   constexpr double kFaithful = 0.999;
-  absl::StatusOr<Backend> bf16 = ChooseBackend(Precision::kBf16);
-  if (!bf16.ok()) return;
-  auto tower = TextTower::Make(config.text, config.dimension, config.names, weights, *bf16);
+  ClipOptions wider = options;
+  wider.precision = Precision::kAuto;
+  wider.device = DeviceChoice::kCpu;
+  const absl::StatusOr<Backend> wide = ChooseBackend(wider);
+  if (!wide.ok()) return;
+  auto tower = TextTower::Make(config.text, config.dimension, config.names, weights, *wide);
   const double cosine = WorstCosine(*towers.text, *tower, tokenizer, config.text.vocab_size);
   if (cosine >= kFaithful) return;
   towers.text = std::move(tower);
-  absl::StrAppend(&info.precision_reason, "; texts in bf16: in int8 their cosine would be ",
-                  absl::SixDigits(cosine));
+  absl::StrAppend(&info.precision_reason, "; texts in ", PrecisionName(wide->precision),
+                  ": in int8 their cosine would be ", absl::SixDigits(cosine));
 }
 
 absl::StatusOr<std::unique_ptr<Encoder>> OpenWithBackend(const ClipOptions& options,
@@ -277,7 +280,7 @@ absl::StatusOr<std::unique_ptr<Encoder>> OpenWithBackend(const ClipOptions& opti
         }
         parts.tokenizer = *std::move(tokenizer);
       } else if (backend.precision == Precision::kInt8) {
-        KeepFaithfulTextTower(*config, weights, *parts.tokenizer, towers, parts.info);
+        KeepFaithfulTextTower(*config, weights, *parts.tokenizer, options, towers, parts.info);
       }
     }
   });
@@ -321,7 +324,7 @@ absl::StatusOr<std::unique_ptr<Encoder>> OpenPlainClip(const ClipOptions& option
 }
 
 absl::StatusOr<std::unique_ptr<Encoder>> OpenClip(const ClipOptions& options) {
-  absl::StatusOr<Backend> backend = ChooseBackend(options.precision);
+  absl::StatusOr<Backend> backend = ChooseBackend(options);
   if (!backend.ok()) return backend.status();
   return OpenWithBackend(options, *backend);
 }

@@ -108,11 +108,9 @@ std::unique_ptr<ImageTower> MakeEfficientNetLite(const EfficientNetLiteConfig& c
                                                  Weights& weights, const Backend& backend) {
   const EfficientNetLiteWeights read = ReadEfficientNetLite(weights, config, dimension);
   if (!weights.readable()) return nullptr;
-  const std::optional<kernels::Number> number = PackedNumber(backend);
-  if (number && ChannelsSuitKernels(config)) {
-    // Convolutions have no 8-bit path: bf16 beside the 8-bit text tower.
-    return MakePackedEfficientNetLite(
-        config, pixels, read, *number == kernels::Number::kInt8 ? kernels::Number::kBf16 : *number);
+  if (PackedNumber(backend) && ChannelsSuitKernels(config)) {
+    // Convolutions have no 8-bit path: they are wide beside the 8-bit text tower.
+    return MakePackedEfficientNetLite(config, pixels, read, WideNumber(backend));
   }
   return MakeTorchEfficientNetLite(config, pixels, read, backend);
 }

@@ -21,21 +21,20 @@ using kernels::Number;
 
 class PackedTransformer : public Transformer {
  public:
-  PackedTransformer(const TransformerConfig& config, const BlockSource& block, Number number)
-      : config_(config), number_(number) {
+  PackedTransformer(const TransformerConfig& config, const BlockSource& block, Number number,
+                    Number wide)
+      : config_(config), wide_(wide) {
     const float query_scale = 1 / std::sqrt(static_cast<float>(config.width / config.heads));
     for (int i = 0; i < config.layers; ++i) {
       BlockWeights weights = block(i);
       // The scale of the attention scores goes into the queries.
       for (at::Tensor* tensor : {&weights.qkv.weight, &weights.qkv.bias})
         tensor->narrow(0, 0, config.width).mul_(query_scale);
-      // In 8 bits the attention's output stays bf16 everywhere, and the last block whole: little of
+      // In 8 bits the attention's output stays wide everywhere, and the last block whole: little of
       // the arithmetic (the last block computes picked positions only), much of the error.
-      const Number inner =
-          number == Number::kInt8 && i == config.layers - 1 ? Number::kBf16 : number;
-      const Number out = number == Number::kInt8 ? Number::kBf16 : number;
+      const Number inner = i == config.layers - 1 ? wide : number;
       Block packed{std::move(weights.norm1),         std::move(weights.norm2),
-                   PackedLinear(weights.qkv, inner), PackedLinear(weights.out, out),
+                   PackedLinear(weights.qkv, inner), PackedLinear(weights.out, wide),
                    PackedLinear(weights.fc1, inner), PackedLinear(weights.fc2, inner)};
       for (const PackedLinear* linear : {&packed.qkv, &packed.out, &packed.fc1, &packed.fc2})
         memory_bytes_ += linear->memory_bytes();
@@ -52,7 +51,7 @@ class PackedTransformer : public Transformer {
       first_rows_.push_back(first_rows_.back() + length);
     at::Tensor picked = at::empty({count, width}, x.options());
     const int threads = at::get_num_threads();
-    const int item = middle() == Number::kFp32 ? 4 : 2;
+    const int item = BytesOf(wide_);
     input_.Reserve(rows * std::max<int64_t>(width, config_.mlp_width) * item);
     scales_.Reserve(rows * sizeof(float));
     zeros_.Reserve(rows * sizeof(int32_t));
@@ -104,13 +103,10 @@ class PackedTransformer : public Transformer {
     PackedLinear qkv, out, fc1, fc2;
   };
 
-  // Between products: fp32, or bf16 for the smaller formats.
-  Number middle() const { return number_ == Number::kFp32 ? Number::kFp32 : Number::kBf16; }
-
   kernels::Sink IntoMiddle(AlignedBuffer& buffer, int64_t width) {
     kernels::Sink sink;
     sink.stride = width;
-    if (middle() == Number::kFp32) {
+    if (wide_ == Number::kFp32) {
       sink.fp32 = buffer.as<float>();
     } else {
       sink.bf16 = buffer.as<uint16_t>();
@@ -153,8 +149,9 @@ class PackedTransformer : public Transformer {
     const int64_t width = linear.inputs();
     const auto [begin, end] = me.Share(rows);
     for (int64_t row = begin; row < end; ++row) {
-      kernels::QuantiseRow(middle.as<uint16_t>() + row * width, width, input_.data() + row * width,
-                           scales_.as<float>() + row, zeros_.as<int32_t>() + row);
+      kernels::QuantiseRow(wide_, middle.data() + row * width * BytesOf(wide_), width,
+                           input_.data() + row * width, scales_.as<float>() + row,
+                           zeros_.as<int32_t>() + row);
     }
 #pragma omp barrier
     Product(me, linear, input_.data(), rows, sink);
@@ -162,9 +159,9 @@ class PackedTransformer : public Transformer {
 
   void AttendAll(Worker me, const Sequences& sequences, bool only_picked, float* scratch) {
     const int64_t count = static_cast<int64_t>(sequences.lengths.size());
-    const int64_t width = config_.width, item = BytesOf(middle());
+    const int64_t width = config_.width, item = BytesOf(wide_);
     kernels::Attention attention;
-    attention.number = middle();
+    attention.number = wide_;
     attention.width = width;
     attention.head_width = width / config_.heads;
     attention.causal = sequences.causal;
@@ -192,7 +189,7 @@ class PackedTransformer : public Transformer {
   }
 
   const TransformerConfig config_;
-  const Number number_;
+  const Number wide_;  // between products
   std::vector<Block> blocks_;
   uint64_t memory_bytes_ = 0;
   // Workspace of one Forward, kept between calls.
@@ -203,8 +200,9 @@ class PackedTransformer : public Transformer {
 }  // namespace
 
 std::unique_ptr<Transformer> MakePackedTransformer(const TransformerConfig& config,
-                                                   const BlockSource& block, Number number) {
-  return std::make_unique<PackedTransformer>(config, block, number);
+                                                   const BlockSource& block, Number number,
+                                                   Number wide) {
+  return std::make_unique<PackedTransformer>(config, block, number, wide);
 }
 
 }  // namespace imagesearch::encoder

@@ -21,15 +21,17 @@ struct Backend {
   Precision precision = Precision::kFp32;  // never kAuto
   std::string reason;                      // why, for people
   at::Device device = at::kCPU;
-  // Only LibTorch's own operators: what a self-test compares with.
+  // Only LibTorch's plain operators: what a self-test compares with.
   bool plain = false;
+  CpuKernels kernels = CpuKernels::kBest;
 
   // Of weights in LibTorch operators.
   at::ScalarType type() const;
 };
 
-// What this machine can do of `wanted`. INVALID_ARGUMENT PRECISION_UNSUPPORTED when it can't.
-absl::StatusOr<Backend> ChooseBackend(Precision wanted);
+// What this machine can do of the precision, device and kernels that `options` want.
+// INVALID_ARGUMENT PRECISION_UNSUPPORTED or DEVICE_UNSUPPORTED when it can't.
+absl::StatusOr<Backend> ChooseBackend(const ClipOptions& options);
 
 // "fp32", "bf16", "fp16", "int8".
 std::string PrecisionName(Precision precision);
@@ -39,6 +41,10 @@ std::string PrecisionClass(Precision precision);
 
 // The number format for this project's own kernels; none where LibTorch's operators are to be used.
 std::optional<kernels::Number> PackedNumber(const Backend& backend);
+
+// Where PackedNumber() is kInt8: the format for what has no 8-bit form, bf16 where the CPU
+// multiplies it, else fp32. Else the same as PackedNumber().
+kernels::Number WideNumber(const Backend& backend);
 
 // The fastest implementation that the backend allows.
 std::unique_ptr<Transformer> MakeTransformer(const TransformerConfig& config,

@@ -37,17 +37,19 @@ class Transformer {
 
 // LibTorch's own operators, for any CPU or GPU: the plain path, which faster ones are tested
 // against. `type` is that of the weights and of what linear layers read: kFloat, kBFloat16 or
-// kHalf; the residual stream and the norms stay fp32.
+// kHalf; the residual stream and the norms stay fp32. `onednn`: the linear layers are those of
+// encoder/clip/onednn_linear.h, which must be available for `type`; on the CPU only.
 std::unique_ptr<Transformer> MakeTorchTransformer(const TransformerConfig& config,
                                                   const BlockSource& block, at::ScalarType type,
-                                                  at::Device device);
+                                                  at::Device device, bool onednn);
 
 // This project's kernels; the CPU supports `number`, and the widths are multiples of 4. fp32 is
 // exact to rounding. bf16 rounds what linear layers read. int8 rounds weights by output and
-// activations by row, at run time, so that a row never depends on another.
+// activations by row, at run time, so that a row never depends on another; `wide`, kBf16 or kFp32,
+// is then the format between its products and of what stays wider. Else `wide` equals `number`.
 std::unique_ptr<Transformer> MakePackedTransformer(const TransformerConfig& config,
-                                                   const BlockSource& block,
-                                                   kernels::Number number);
+                                                   const BlockSource& block, kernels::Number number,
+                                                   kernels::Number wide);
 
 }  // namespace imagesearch::encoder
 

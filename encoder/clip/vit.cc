@@ -29,8 +29,7 @@ class PatchEmbedding {
     const at::Tensor matrix = weight.reshape({weight.size(0), -1});
     const std::optional<Number> number = PackedNumber(backend);
     if (number && matrix.size(1) % 4 == 0) {
-      packed_.emplace(LinearWeights{matrix, {}},
-                      *number == Number::kInt8 ? Number::kBf16 : *number);
+      packed_.emplace(LinearWeights{matrix, {}}, WideNumber(backend));
     } else {
       matrix_ = matrix.to(device_, backend.type());
     }

@@ -44,8 +44,11 @@ Rect CropPixels(const std::optional<CropBox>& crop, int width, int height) {
   return {left, top, crop_width, crop_height};
 }
 
-// The largest division of a JPEG's sides that leaves the short side of what is used at least twice
-// the size that it is resized to.
+// The decoded short side must be at least this many times the size that it is resized to: at 2, as
+// Pillow's draft mode allows, the pixels differ from those of a full decode by up to twice as much.
+constexpr double kScaledSides = 3;
+
+// The largest division of a JPEG's sides that leaves the short side of what is used large enough.
 int JpegScale(const ImageHeader& header, const PixelOptions& options) {
   if (!options.scaled_jpeg_decode) return 1;
   double width = header.width, height = header.height;
@@ -56,7 +59,7 @@ int JpegScale(const ImageHeader& header, const PixelOptions& options) {
     width *= share;
     height *= share;
   }
-  const double room = std::min(width, height) / (2.0 * options.resize_size);
+  const double room = std::min(width, height) / (kScaledSides * options.resize_size);
   return room >= 8 ? 8 : room >= 4 ? 4 : room >= 2 ? 2 : 1;
 }
 

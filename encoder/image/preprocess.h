@@ -28,7 +28,7 @@ struct PixelOptions {
   Resample resample = Resample::kBicubic;
   ImageLimits limits;
   // Let libjpeg decode a large JPEG at 1/2, 1/4 or 1/8 of its size, as long as the decoded short
-  // side stays at least twice the resized one. Off: bit-exact with a full decode.
+  // side stays at least three times the resized one. Off: bit-exact with a full decode.
   bool scaled_jpeg_decode = true;
   // This part of the upright image only, as fractions of it.
   std::optional<CropBox> crop;

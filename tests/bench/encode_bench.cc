@@ -1,7 +1,8 @@
 // The bare encoder's speed: images and texts by precision and batch, beside what the cores' peak
 // (register-only loops, measured in the same run) would allow.
 // Usage: encode_bench [--model DIR] [--threads N] [--precisions fp32,bf16,int8]
-//                     [--image_gflop F] [Google Benchmark's flags]
+//                     [--kernels best|avx512_vnni|avx512|none] [--image_gflop F] [Google
+//                     Benchmark's flags]
 // DIR defaults to the shipped model. --image_gflop: an image's multiply-adds times two, in 1e9
 // (8.8 for ViT-B/32, 0.81 for EfficientNet-Lite0): gives the share of the peak. With --threads 1
 // times are CPU time, which other processes disturb less.
@@ -25,6 +26,7 @@ namespace {
 struct Settings {
   std::string model = "encoder/models/imagesearch-lite-v1";
   std::string precisions = "fp32,bf16,int8";
+  std::string kernels = "best";
   int threads = 2;
   double image_gflop = 0;
 };
@@ -83,6 +85,8 @@ int Main(int argc, char** argv) {
       settings.threads = std::max(1, std::atoi(value()));
     } else if (arg == "--precisions") {
       settings.precisions = value();
+    } else if (arg == "--kernels") {
+      settings.kernels = value();
     } else if (arg == "--image_gflop") {
       settings.image_gflop = std::atof(value());
     } else {
@@ -104,6 +108,12 @@ int Main(int argc, char** argv) {
       return 2;
     }
     options.precision = *parsed;
+    const absl::StatusOr<CpuKernels> kernels = ParseCpuKernels(settings.kernels);
+    if (!kernels.ok()) {
+      std::cerr << kernels.status() << "\n";
+      return 2;
+    }
+    options.kernels = *kernels;
     absl::StatusOr<std::unique_ptr<Encoder>> opened = OpenClip(options);
     if (!opened.ok()) {
       std::cerr << precision << ": " << opened.status() << "\n";

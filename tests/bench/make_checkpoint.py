@@ -1,11 +1,12 @@
 """Makes a CLIP checkpoint of random weights at the true size of ViT-B/32, for benchmarks.
 
-    .deps/reference/bin/python tests/bench/make_checkpoint.py FOLDER
+    .deps/reference/bin/python tests/bench/make_checkpoint.py [--tiny] FOLDER
 
 FOLDER gets a Hugging Face CLIP checkpoint (600 MB) with OpenAI's vocabulary. Speed does not depend
 on the weights; their spread is such that the vectors depend on the input, so that cosines between
 precisions mean something. Needs the virtual environment that tests/reference/setup.sh makes. A
-folder that has a checkpoint already is left alone.
+folder that has a checkpoint already is left alone. --tiny: one block, 32 wide, for benchmarks in
+which the model must cost nothing.
 """
 import gzip
 import importlib.util
@@ -32,9 +33,12 @@ def vocabulary():
     return tokens + ["<|startoftext|>", "<|endoftext|>"], merges
 
 
-def random_model():
+def random_model(tiny):
     torch.manual_seed(SEED)
     config = CLIPConfig(projection_dim=512)
+    if tiny:
+        small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+        config = CLIPConfig(projection_dim=32, text_config=small, vision_config={**small, "image_size": 32, "patch_size": 16})
     config.text_config.bos_token_id, config.text_config.eos_token_id, config.text_config.pad_token_id = 49406, 49407, 49407
     model = CLIPModel(config).eval()
     with torch.no_grad():
@@ -45,12 +49,13 @@ def random_model():
 
 
 def main():
-    if len(sys.argv) != 2:
+    arguments = [argument for argument in sys.argv[1:] if argument != "--tiny"]
+    if len(arguments) != 1:
         sys.exit(__doc__)
-    folder = pathlib.Path(sys.argv[1])
+    tiny, folder = len(sys.argv) > 2, pathlib.Path(arguments[0])
     if (folder / "preprocessor_config.json").exists():
         return
-    random_model().save_pretrained(folder)
+    random_model(tiny).save_pretrained(folder)
     tokens, merges = vocabulary()
     (folder / "vocab.json").write_text(json.dumps({t: i for i, t in enumerate(tokens)}, ensure_ascii=False), encoding="utf-8")
     (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n", encoding="utf-8")
@@ -58,7 +63,7 @@ def main():
         {"tokenizer_class": "CLIPTokenizer", "model_max_length": 77, "bos_token": "<|startoftext|>",
          "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>", "pad_token": "<|endoftext|>"}))
     (folder / "preprocessor_config.json").write_text(json.dumps(
-        {"size": {"shortest_edge": SIZE}, "crop_size": SIZE, "image_mean": [0.48145466, 0.4578275, 0.40821073],
+        {"size": {"shortest_edge": 32 if tiny else SIZE}, "crop_size": 32 if tiny else SIZE, "image_mean": [0.48145466, 0.4578275, 0.40821073],
          "image_std": [0.26862954, 0.26130258, 0.27577711]}))
 
 

@@ -3,6 +3,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <memory>
@@ -506,6 +508,43 @@ TEST_F(BatchingEncoderTest, TheHeartbeatBeatsWhileIdle) {
   const absl::Time before = encoder_->stats().last_progress;
   absl::SleepFor(absl::Milliseconds(700));
   EXPECT_GT(encoder_->stats().last_progress, before);
+}
+
+// Notes the nice value of the threads that it runs on.
+class NiceWatcher : public Encoder {
+ public:
+  NiceWatcher(std::atomic<int>* preparing, std::atomic<int>* embedding)
+      : preparing_(*preparing), embedding_(*embedding) {}
+
+  const ModelInfo& model() const override { return fake_.model(); }
+  absl::StatusOr<Prepared> Prepare(const Input& input) const override {
+    preparing_ = Nice();
+    return fake_.Prepare(input);
+  }
+  std::vector<absl::StatusOr<Embedding>> Embed(
+      const std::vector<const Prepared*>& prepared) override {
+    embedding_ = Nice();
+    return fake_.Embed(prepared);
+  }
+
+ private:
+  static int Nice() { return getpriority(PRIO_PROCESS, static_cast<id_t>(gettid())); }
+
+  FakeEncoder fake_{FakeEncoderOptions()};
+  std::atomic<int>& preparing_;
+  std::atomic<int>& embedding_;
+};
+
+TEST_F(BatchingEncoderTest, TheThreadsThatComputeTakeTheirNiceValue) {
+  const int own = getpriority(PRIO_PROCESS, 0);
+  options_.thread_nice = 19;
+  std::atomic<int> preparing{-100}, embedding{-100};
+  encoder_ = MakeBatchingEncoder(std::make_unique<NiceWatcher>(&preparing, &embedding), options_);
+  Send("a", Input::Image("a"));
+  ASSERT_TRUE(answers_.Await(1));
+  EXPECT_EQ(preparing, 19);
+  EXPECT_EQ(embedding, 19);
+  EXPECT_EQ(getpriority(PRIO_PROCESS, 0), own);
 }
 
 TEST_F(BatchingEncoderTest, ManyThreadsOfBothLanesAllGetTheirOwnAnswers) {

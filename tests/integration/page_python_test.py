@@ -3,8 +3,10 @@ import asyncio
 import datetime
 import io
 import pathlib
+import shutil
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -24,6 +26,21 @@ def package(tmp_path_factory):
     import imagesearch
     assert pathlib.Path(imagesearch.__file__).is_relative_to(target)
     return imagesearch
+
+
+def test_a_source_distribution_builds_without_the_checkout(tmp_path):
+    shutil.copytree(ROOT / "proto", tmp_path / "checkout/proto")
+    shutil.copytree(ROOT / "client/python", tmp_path / "checkout/client/python")
+    make = f"import setuptools.build_meta; print(setuptools.build_meta.build_sdist({str(tmp_path)!r}))"
+    subprocess.run([sys.executable, "-c", make], cwd=tmp_path / "checkout/client/python", check=True, capture_output=True)
+    shutil.rmtree(tmp_path / "checkout")
+    (sdist,) = tmp_path.glob("imagesearch-*.tar.gz")
+    subprocess.run([sys.executable, "-m", "pip", "wheel", "-q", "--disable-pip-version-check", "--no-deps", "--no-build-isolation",
+                    "-w", str(tmp_path), str(sdist)], check=True)
+    (wheel,) = tmp_path.glob("imagesearch-*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {"imagesearch/client.py", "imagesearch/v1/imagesearch_pb2.py", "imagesearch/v1/admin_pb2_grpc.py"} <= set(names)
+    assert not [name for name in names if name.startswith("proto/")]
 
 
 @pytest.fixture(scope="module")

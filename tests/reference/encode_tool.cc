@@ -1,6 +1,8 @@
 // Encodes the inputs of files with the C++ encoder, for comparison with reference implementations.
-// Usage: encode_tool MODEL_DIR OUT [--precision P] [--plain] [--threads N] [--batch N]
-//                    [--texts FILE] [--images FILE] [--pixels FILE] [--self-test]
+// Usage: encode_tool MODEL_DIR OUT [--precision P] [--plain] [--kernels K] [--threads N] [--batch
+// N]
+//                    [--scaled-jpeg-decode] [--texts FILE] [--images FILE] [--pixels FILE]
+//                    [--self-test]
 // FILE of --texts and --images: a JSON array of strings (for images: paths). FILE of --pixels: raw
 // RGB bytes, images of the model's size end to end. OUT gets a JSON object: "model" and, for each
 // list, an array of vectors, or of {"code", "reason", "message"} where an input was refused. Exit
@@ -73,11 +75,13 @@ int Main(const std::vector<std::string>& args) {
   options.threads = 2;
   size_t batch = 8;
   bool plain = false, self_test = false;
-  std::string texts, images, pixels, precision = "fp32";
+  std::string texts, images, pixels, precision = "fp32", kernels = "best";
   for (size_t i = 2; i < args.size(); ++i) {
     const auto value = [&] { return i + 1 < args.size() ? args[++i] : std::string(); };
     if (args[i] == "--precision") {
       precision = value();
+    } else if (args[i] == "--kernels") {
+      kernels = value();
     } else if (args[i] == "--threads") {
       options.threads = std::atoi(value().c_str());
     } else if (args[i] == "--batch") {
@@ -88,6 +92,8 @@ int Main(const std::vector<std::string>& args) {
       images = value();
     } else if (args[i] == "--pixels") {
       pixels = value();
+    } else if (args[i] == "--scaled-jpeg-decode") {
+      options.scaled_jpeg_decode = true;
     } else if (args[i] == "--plain") {
       plain = true;
     } else if (args[i] == "--self-test") {
@@ -100,6 +106,9 @@ int Main(const std::vector<std::string>& args) {
   const absl::StatusOr<Precision> parsed = ParsePrecision(precision);
   if (!parsed.ok()) return Fail(parsed.status());
   options.precision = *parsed;
+  const absl::StatusOr<CpuKernels> level = ParseCpuKernels(kernels);
+  if (!level.ok()) return Fail(level.status());
+  options.kernels = *level;
   absl::StatusOr<std::unique_ptr<Encoder>> opened =
       plain ? OpenPlainClip(options) : OpenClip(options);
   if (!opened.ok()) return Fail(opened.status());

@@ -100,10 +100,12 @@ void ConvolveDepthwise(const Depthwise& depthwise, int64_t first, int64_t last);
 void LayerNormRow(const float* x, int64_t width, const float* gain, const float* bias, float eps,
                   Number number, uint8_t* out, float* scale, int32_t* zero);
 
-// One row of bf16 values to 8-bit ones.
-void QuantiseRow(const uint16_t* x, int64_t width, uint8_t* out, float* scale, int32_t* zero);
+// One row of values in `number`, kFp32 or kBf16, to 8-bit ones.
+void QuantiseRow(Number number, const void* x, int64_t width, uint8_t* out, float* scale,
+                 int32_t* zero);
 
-// What the CPU must have for `number`.
+// Whether the CPU has the instructions for `number`: AVX-512 (F, BW, DQ, VL), and for kBf16
+// AVX512-BF16, for kInt8 AVX512-VNNI. Without AVX512-BF16, kInt8 goes with kFp32 only.
 bool Supported(Number number);
 
 }  // namespace imagesearch::encoder::kernels

@@ -21,6 +21,6 @@ void LayerNormRow(const float*, int64_t, const float*, const float*, float, Numb
                   float*, int32_t*) {
   std::abort();
 }
-void QuantiseRow(const uint16_t*, int64_t, uint8_t*, float*, int32_t*) { std::abort(); }
+void QuantiseRow(Number, const void*, int64_t, uint8_t*, float*, int32_t*) { std::abort(); }
 
 }  // namespace imagesearch::encoder::kernels

@@ -211,10 +211,11 @@ void LayerNormRow(const float* x, int64_t width, const float* gain, const float*
   }
 }
 
-void QuantiseRow(const uint16_t* x, int64_t width, uint8_t* out, float* scale, int32_t* zero) {
+void QuantiseRow(Number number, const void* x, int64_t width, uint8_t* out, float* scale,
+                 int32_t* zero) {
   __m512 low = _mm512_setzero_ps(), high = low;
   for (int64_t i = 0; i < width; i += kLanes) {
-    const __m512 y = LoadBf16(x + i, FirstLanes(width - i));  // lanes beyond the row are 0
+    const __m512 y = LoadRow(number, x, i, FirstLanes(width - i));  // lanes beyond the row are 0
     low = _mm512_min_ps(low, y);
     high = _mm512_max_ps(high, y);
   }
@@ -223,7 +224,7 @@ void QuantiseRow(const uint16_t* x, int64_t width, uint8_t* out, float* scale, i
   *zero = quantiser.zero;
   for (int64_t i = 0; i < width; i += kLanes) {
     const __mmask16 lanes = FirstLanes(width - i);
-    quantiser.Store(out + i, lanes, LoadBf16(x + i, lanes));
+    quantiser.Store(out + i, lanes, LoadRow(number, x, i, lanes));
   }
 }
 

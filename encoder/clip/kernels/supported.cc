@@ -5,13 +5,12 @@ namespace imagesearch::encoder::kernels {
 
 bool Supported(Number number) {
 #if defined(__x86_64__)
-  // Storing bf16 between layers takes AVX512-BF16 in the 8-bit path too.
   const bool base = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                     __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   if (!base) return false;
   if (number == Number::kFp32) return true;
-  if (!__builtin_cpu_supports("avx512bf16")) return false;
-  return number == Number::kBf16 || __builtin_cpu_supports("avx512vnni");
+  return number == Number::kBf16 ? __builtin_cpu_supports("avx512bf16")
+                                 : __builtin_cpu_supports("avx512vnni");
 #else
   return false;
 #endif

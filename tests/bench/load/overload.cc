@@ -145,7 +145,7 @@ void AbandonedCalls(Bench& bench) {
   };
   const double dropped_before = dropped(), encoded_before = encoded();
   std::atomic<bool> stop{false};
-  std::atomic<uint64_t> abandoned{0}, answered{0};
+  std::atomic<uint64_t> abandoned{0}, answered{0}, refused{0}, without_pushback{0};
   std::vector<std::thread> quitters;
   const auto channel = bench.server->Channel();
   for (int thread = 0; thread < kAbandoned; ++thread) {
@@ -169,7 +169,13 @@ void AbandonedCalls(Bench& bench) {
         } else {
           context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(200));
         }
-        ++(stub->Encode(&context, request, &response).ok() ? answered : abandoned);
+        const grpc::Status status = stub->Encode(&context, request, &response);
+        ++(status.ok() ? answered : abandoned);
+        if (status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED) {
+          ++refused;
+          without_pushback +=
+              context.GetServerTrailingMetadata().count("grpc-retry-pushback-ms") == 0;
+        }
         if (leave.joinable()) leave.join();
         std::this_thread::sleep_for(std::chrono::milliseconds(20));
       }
@@ -184,6 +190,8 @@ void AbandonedCalls(Bench& bench) {
   report.Figure("abandoned", "abandoned calls", static_cast<double>(abandoned));
   report.Figure("dropped", "of those, dropped from the encoder's queue", now_dropped);
   report.Figure("encoded", "images that the towers ran", now_encoded);
+  report.Check("a deadline that can't be met is refused", refused > 0);
+  report.Check("each such refusal has grpc-retry-pushback-ms", without_pushback == 0);
   report.Check("abandoned work is dropped from the queue", now_dropped > 0);
   report.Check("what was dropped did not run: run + dropped <= sent",
                now_encoded + now_dropped <= all);

@@ -79,7 +79,13 @@ Rows MakeRows(Number number, int64_t rows, int64_t inputs) {
   } else {
     for (int64_t row = 0; row < rows; ++row) {
       uint8_t* const out = result.data.data() + row * inputs;
-      QuantiseRow(halves.data() + row * inputs, inputs, out, &result.scale[row], &result.zero[row]);
+      // From both formats: the values are those of bf16 in each.
+      QuantiseRow(Number::kBf16, halves.data() + row * inputs, inputs, out, &result.scale[row],
+                  &result.zero[row]);
+      const std::vector<uint8_t> from_bf16(out, out + inputs);
+      QuantiseRow(Number::kFp32, result.values.data() + row * inputs, inputs, out,
+                  &result.scale[row], &result.zero[row]);
+      EXPECT_EQ(from_bf16, std::vector<uint8_t>(out, out + inputs));
       for (int64_t i = 0; i < inputs; ++i) {
         const float back = result.scale[row] * static_cast<float>(out[i] - result.zero[row]);
         float& value = result.values[row * inputs + i];

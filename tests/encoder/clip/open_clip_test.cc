@@ -7,6 +7,7 @@
 #include <limits>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "base/error.h"
 #include "encoder/clip/clip_encoder.h"
@@ -242,7 +243,70 @@ TEST_F(OpenClipTest, MissingFolderAndMissingTokenizer) {
   EXPECT_EQ(OpenClip(options).status().code(), absl::StatusCode::kNotFound);
 }
 
+TEST_F(OpenClipTest, EveryLevelOfKernelsAgreesWithThePlainPath) {
+  const auto plain = OpenPlainClip(Options());
+  ASSERT_TRUE(plain.ok()) << plain.status();
+  const Prepared image = Grey((*plain)->model().image_size, 90);
+  const Prepared text = *(*plain)->Prepare(Input::Text("ab"));
+  const auto expected = (*plain)->Embed({&image, &text});
+  int tried = 0;
+  for (const char* level : {"best", "avx512_vnni", "avx512", "none"}) {
+    for (const auto& [precision, cosine] :
+         {std::pair(Precision::kFp32, 0.99999), std::pair(Precision::kBf16, 0.998),
+          std::pair(Precision::kInt8, 0.99)}) {
+      ClipOptions options = Options();
+      options.kernels = *ParseCpuKernels(level);
+      options.precision = precision;
+      const auto opened = OpenClip(options);
+      if (!opened.ok()) {
+        // Only for want of instructions, and never fp32 or bf16.
+        EXPECT_EQ(ReasonOf(opened.status()), "PRECISION_UNSUPPORTED") << opened.status();
+        EXPECT_EQ(precision, Precision::kInt8);
+        continue;
+      }
+      ++tried;
+      const auto got = (*opened)->Embed({&image, &text});
+      for (size_t i = 0; i < got.size(); ++i) {
+        ASSERT_TRUE(got[i].ok()) << level << " " << got[i].status();
+        double dot = 0;
+        for (size_t k = 0; k < got[i]->values.size(); ++k) {
+          dot += double{got[i]->values[k]} * expected[i]->values[k];
+        }
+        EXPECT_GE(dot, cosine) << level << " " << (*opened)->model().precision << " " << i;
+      }
+    }
+  }
+  EXPECT_GE(tried, 8);
+}
+
+TEST_F(OpenClipTest, Int8IsRefusedBelowVnni) {
+  ClipOptions options = Options();
+  options.precision = Precision::kInt8;
+  for (const CpuKernels level : {CpuKernels::kAvx512, CpuKernels::kNone}) {
+    options.kernels = level;
+    const auto opened = OpenClip(options);
+    ASSERT_FALSE(opened.ok());
+    EXPECT_EQ(ReasonOf(opened.status()), "PRECISION_UNSUPPORTED");
+    EXPECT_THAT(std::string(opened.status().message()), HasSubstr("AVX512-VNNI"));
+  }
+}
+
+TEST_F(OpenClipTest, ACudaDeviceThatIsNotThereIsRefusedWithTheReason) {
+  ClipOptions options = Options();
+  options.device = DeviceChoice::kCuda;
+  const auto opened = OpenClip(options);
+  if (opened.ok()) GTEST_SKIP() << "there is a CUDA device";
+  EXPECT_EQ(ReasonOf(opened.status()), "DEVICE_UNSUPPORTED") << opened.status();
+  options.device = DeviceChoice::kCpu;
+  EXPECT_TRUE(OpenClip(options).ok());
+}
+
 TEST(PrecisionTest, Names) {
+  EXPECT_EQ(*ParseDevice("cuda"), DeviceChoice::kCuda);
+  EXPECT_EQ(ReasonOf(ParseDevice("tpu").status()), "BAD_DEVICE");
+  EXPECT_EQ(*ParseCpuKernels("avx512_vnni"), CpuKernels::kAvx512Vnni);
+  EXPECT_EQ(ReasonOf(ParseCpuKernels("sse").status()), "BAD_KERNELS");
+
   EXPECT_EQ(*ParsePrecision("auto"), Precision::kAuto);
   EXPECT_EQ(*ParsePrecision("int8"), Precision::kInt8);
   EXPECT_EQ(ReasonOf(ParsePrecision("fp8").status()), "BAD_PRECISION");
