@@ -57,6 +57,8 @@ void AddIndexCommand(CLI::App* app, Context* context);
 void AddTransferCommands(CLI::App* app, Context* context);
 void AddUpdateCommand(CLI::App* app, Context* context);
 void AddEvaluateCommand(CLI::App* app, Context* context);
+void AddKeyCommands(CLI::App* app, Context* context);
+void AddDiagnoseCommand(CLI::App* app, Context* context);
 
 }  // namespace imagesearch::client
 
