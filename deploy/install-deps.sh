@@ -2,7 +2,8 @@
 # Installs everything that building, testing and running imagesearchd needs on Debian 12 or 13:
 # apt packages, LibTorch (unpacked from the PyPI wheel) and the google/rpc protos under .deps/.
 # Usage: deploy/install-deps.sh [--tests]; safe to run again, quick when nothing is missing.
-# --tests adds what only tests need: chromium and its driver for the page, npm for the training recipe.
+# --tests adds what only tests need: chromium and its driver for the page, npm for the training recipe, openssl for
+# certificates, strace for injected faults, clang for the fuzzers.
 # Environment: LIBTORCH_DIR=DIR uses another LibTorch (a CUDA build, say) instead of the wheel's.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -30,7 +31,7 @@ packages=(
 case "${1:-}" in
   "") ;;
   --tests)
-    packages+=(chromium chromium-driver)
+    packages+=(chromium chromium-driver openssl strace clang libclang-rt-dev)
     command -v npm >/dev/null || packages+=(npm)
     ;;
   *) die "unknown option '$1' (the only one is --tests)" ;;

@@ -2,6 +2,7 @@
 #include "server/backend_metrics.h"
 
 #include <dirent.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -139,6 +140,25 @@ void AddProcess(Families& out) {
     closedir(folder);
     out.Add("process_open_fds", "Open file descriptors", MetricType::Gauge,
             descriptors - 3);  // without ".", ".." and the folder itself
+  }
+  rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+    out.Add("process_max_fds", "Descriptors that the process may open", MetricType::Gauge,
+            static_cast<double>(limit.rlim_cur));
+  }
+  rusage usage;
+  if (getrusage(RUSAGE_SELF, &usage) == 0) {
+    const auto seconds = [](const timeval& time) {
+      return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+    };
+    out.Add("process_cpu_seconds_total", "Processor time", MetricType::Counter,
+            seconds(usage.ru_utime) + seconds(usage.ru_stime));
+  }
+  int threads = 0;
+  if (DIR* folder = opendir("/proc/self/task")) {
+    while (readdir(folder) != nullptr) ++threads;
+    closedir(folder);
+    out.Add("process_threads", "Threads", MetricType::Gauge, threads - 2);
   }
 }
 

@@ -18,6 +18,8 @@
 
 namespace imagesearch::server {
 
+struct ActiveKey;
+
 // Belongs to one call. Only `cancelled` may be touched by two threads at a time.
 struct CallContext {
   // When the call is of no more use to its caller. The runner puts the default for calls without
@@ -35,6 +37,12 @@ struct CallContext {
   // (and may consume it). Blocks while the caller reads slowly; an error means that nobody reads
   // any more.
   std::function<absl::Status(google::protobuf::Message*)> send;
+
+  // Set by Access::Identify. The key is null where none is asked for.
+  std::string client;  // whose share of the server's room the call takes
+  std::shared_ptr<const ActiveKey> key;
+  std::string certificate_name;  // common name of the client's certificate; empty: it gave none
+  std::shared_ptr<void> place;   // among the key's calls; given back with the last copy
 
   absl::Time start = absl::Now();
   // Time of each stage, for the slow-call log.

@@ -16,7 +16,10 @@ namespace imagesearch::server {
 // The pool of a lane, and how long its calls take (a moving average), from which a refusal's advice
 // follows.
 struct CallRunner::LaneState {
-  LaneState(const char* name, int threads, size_t max_queued) : pool(name, threads, max_queued) {}
+  LaneState(Lane lane, const char* name, int threads, size_t max_queued)
+      : kind(static_cast<size_t>(lane)),
+        places(static_cast<uint64_t>(threads) + max_queued),
+        pool(name, threads, max_queued) {}
 
   void RecordTime(absl::Duration time) {
     const int64_t micros = absl::ToInt64Microseconds(time);
@@ -35,20 +38,34 @@ struct CallRunner::LaneState {
                       absl::Milliseconds(50), absl::Seconds(5));
   }
 
+  const size_t kind;      // in ClientShares
+  const uint64_t places;  // of running and waiting calls
   std::atomic<int64_t> mean_micros{0};
   WorkerPool pool;
 };
 
-CallRunner::CallRunner(const CallRunnerOptions& options, ServerState* state, Metrics* metrics)
-    : options_(options), state_(*state), metrics_(*metrics) {
-  lanes_[static_cast<int>(Lane::kIndex)] = std::make_unique<LaneState>(
-      "calls-index", options.index_threads, static_cast<size_t>(options.max_queued_calls));
+namespace {
+
+constexpr size_t kBytes = 3;  // a kind of ClientShares, after the lanes
+
+uint64_t ShareOf(uint64_t whole, double share) {
+  return std::max<uint64_t>(1, static_cast<uint64_t>(static_cast<double>(whole) * share));
+}
+
+}  // namespace
+
+CallRunner::CallRunner(const CallRunnerOptions& options, ServerState* state, Metrics* metrics,
+                       const Guard* guard)
+    : options_(options), state_(*state), metrics_(*metrics), guard_(*guard) {
+  lanes_[static_cast<int>(Lane::kIndex)] =
+      std::make_unique<LaneState>(Lane::kIndex, "calls-index", options.index_threads,
+                                  static_cast<size_t>(options.max_queued_calls));
   // Calls that encode wait in the encoder's own queue, which knows how long they take; so here each
   // has a thread, and none waits.
   lanes_[static_cast<int>(Lane::kEncode)] =
-      std::make_unique<LaneState>("calls-encode", options.max_encode_calls, 0);
+      std::make_unique<LaneState>(Lane::kEncode, "calls-encode", options.max_encode_calls, 0);
   lanes_[static_cast<int>(Lane::kBulk)] =
-      std::make_unique<LaneState>("calls-bulk", options.max_bulk_calls, 0);
+      std::make_unique<LaneState>(Lane::kBulk, "calls-bulk", options.max_bulk_calls, 0);
 }
 
 CallRunner::~CallRunner() = default;
@@ -70,11 +87,41 @@ absl::Status CallRunner::Admit(LaneState& lane, const CallContext& call, uint64_
                                    options_.max_inflight_bytes >> 20, " MiB already"),
                       lane.RetryAfter());
   }
+  absl::Status taken = TakeShares(lane, call, bytes);
+  if (!taken.ok()) {
+    bytes_in_flight_.fetch_sub(bytes);
+    return taken;
+  }
   metrics_.bytes_in_flight().Increment(static_cast<double>(bytes));
   return absl::OkStatus();
 }
 
-void CallRunner::Release(uint64_t bytes) {
+absl::Status CallRunner::TakeShares(LaneState& lane, const CallContext& call, uint64_t bytes) {
+  const double share = options_.max_client_share;
+  if (!shares_.Take(call.client, lane.kind, 1, ShareOf(lane.places, share))) {
+    return Overloaded("CLIENT_SHARE",
+                      absl::StrCat("one client may have ", ShareOf(lane.places, share),
+                                   " calls of this kind at a time"),
+                      lane.RetryAfter());
+  }
+  // A single call may always be as large as the limit of a message.
+  const uint64_t most = std::max(ShareOf(options_.max_inflight_bytes, share), bytes);
+  if (!shares_.Take(call.client, kBytes, bytes, most)) {
+    shares_.Give(call.client, lane.kind, 1);
+    return Overloaded("CLIENT_SHARE",
+                      absl::StrCat("one client's requests in flight may hold ", most, " bytes"),
+                      lane.RetryAfter());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CallRunner::Identify(absl::string_view authorization, CallContext* call) const {
+  return guard_.access->Identify(authorization, call);
+}
+
+void CallRunner::Release(LaneState& lane, const CallContext& call, uint64_t bytes) {
+  shares_.Give(call.client, lane.kind, 1);
+  shares_.Give(call.client, kBytes, bytes);
   bytes_in_flight_.fetch_sub(bytes);
   metrics_.bytes_in_flight().Decrement(static_cast<double>(bytes));
 }
@@ -85,10 +132,18 @@ void CallRunner::Start(const Method& method, CallContext* call, google::protobuf
   if (call->deadline == absl::InfiniteFuture()) {
     call->deadline = call->start + options_.default_deadline;
   }
+  // A handler may consume its request: what it would change is noted before.
+  std::shared_ptr<const AuditSubject> subject;
+  if (guard_.audit != nullptr) subject = std::make_shared<AuditSubject>(SubjectOf(*request));
+  const Demand demand = call->key == nullptr ? Demand() : DemandOf(*request);
+  absl::Status admitted = Access::Authorize(method.scope, demand, *call);
+  if (admitted.ok()) admitted = guard_.access->Meter(demand.items, call);
   LaneState& lane = this->lane(method.lane(*request, *call));
-  absl::Status admitted = Admit(lane, *call, bytes);
+  if (admitted.ok()) admitted = Admit(lane, *call, bytes);
   if (!admitted.ok()) {
-    Record(method.name, *call, admitted);
+    call->place.reset();
+    Audit(method, *call, subject.get(), admitted);
+    Log(method, *call, admitted);
     done(std::move(admitted));
     return;
   }
@@ -96,9 +151,11 @@ void CallRunner::Start(const Method& method, CallContext* call, google::protobuf
   metrics_.calls_in_flight().Increment();
   // Shared, because a task that the pool refuses is thrown away and `done` is still needed.
   auto shared_done = std::make_shared<absl::AnyInvocable<void(absl::Status)>>(std::move(done));
-  auto end = [this, &method, call, bytes, shared_done](absl::Status status) {
-    Release(bytes);
-    Record(method.name, *call, status);
+  auto end = [this, &method, &lane, call, bytes, subject, shared_done](absl::Status status) {
+    Release(lane, *call, bytes);
+    call->place.reset();
+    Audit(method, *call, subject.get(), status);
+    Log(method, *call, status);
     (*shared_done)(std::move(status));
     metrics_.calls_in_flight().Decrement();
     in_flight_.fetch_sub(1);
@@ -152,18 +209,31 @@ absl::Status CallRunner::Run(const Method& method, CallContext* call,
   return *std::move(result);
 }
 
-void CallRunner::Record(absl::string_view method, const CallContext& call,
-                        const absl::Status& status) {
+void CallRunner::Record(const Method& method, const CallContext& call, const absl::Status& status) {
+  Audit(method, call, nullptr, status);
+  Log(method, call, status);
+}
+
+void CallRunner::Audit(const Method& method, const CallContext& call, const AuditSubject* subject,
+                       const absl::Status& status) {
+  const bool denied = absl::IsUnauthenticated(status) || absl::IsPermissionDenied(status);
+  if (guard_.audit == nullptr || (method.scope == Scope::kRead && !denied)) return;
+  static const auto* nothing = new AuditSubject();
+  guard_.audit->Write(method.name, call, subject == nullptr ? *nothing : *subject, status);
+}
+
+void CallRunner::Log(const Method& method, const CallContext& call, const absl::Status& status) {
   const absl::Duration time = absl::Now() - call.start;
-  metrics_.RecordCall(method, status, time);
+  metrics_.RecordCall(method.name, status, time);
   const bool slow = options_.slow_call > absl::ZeroDuration() && time >= options_.slow_call;
   const bool ours = absl::IsInternal(status) || absl::IsUnknown(status) || absl::IsDataLoss(status);
   if (!slow && !ours && !options_.access_log) return;
-  LogFields fields = {{"method", std::string(method)},
+  LogFields fields = {{"method", std::string(method.name)},
                       {"request_id", call.request_id},
                       {"peer", call.peer},
                       {"code", absl::StatusCodeToString(status.code())},
                       {"ms", absl::StrCat(absl::ToDoubleMilliseconds(time))}};
+  if (call.key != nullptr) fields.emplace_back("key", call.key->entry.id);
   if (!call.traceparent.empty()) fields.emplace_back("traceparent", call.traceparent);
   if (!status.ok()) {
     fields.emplace_back("reason", ReasonOf(status));
@@ -173,13 +243,13 @@ void CallRunner::Record(absl::string_view method, const CallContext& call,
     fields.emplace_back(absl::StrCat(name, "_ms"),
                         absl::StrCat(absl::ToDoubleMilliseconds(duration)));
   }
-  Log(ours   ? LogLevel::kError
-      : slow ? LogLevel::kWarn
-             : LogLevel::kInfo,
-      ours   ? "call failed"
-      : slow ? "slow call"
-             : "call",
-      fields);
+  server::Log(ours   ? LogLevel::kError
+              : slow ? LogLevel::kWarn
+                     : LogLevel::kInfo,
+              ours   ? "call failed"
+              : slow ? "slow call"
+                     : "call",
+              fields);
 }
 
 }  // namespace imagesearch::server

@@ -16,6 +16,8 @@
 #include "server/call_context.h"
 #include "server/methods.h"
 #include "server/metrics.h"
+#include "server/security/client_shares.h"
+#include "server/security/guard.h"
 #include "server/server_state.h"
 #include "server/worker_pool.h"
 
@@ -30,19 +32,25 @@ struct CallRunnerOptions {
   absl::Duration default_deadline = absl::Seconds(10);
   absl::Duration slow_call = absl::Seconds(1);  // zero: none are logged
   bool access_log = false;
+  // Of each lane's places and of the bytes in flight, how much one client may hold.
+  double max_client_share = 1;
 };
 
 // Thread-safe. The destructor waits for the calls in flight.
 class CallRunner {
  public:
-  // `state` and `metrics` must outlive this.
-  CallRunner(const CallRunnerOptions& options, ServerState* state, Metrics* metrics);
+  // `state`, `metrics` and `guard` must outlive this.
+  CallRunner(const CallRunnerOptions& options, ServerState* state, Metrics* metrics,
+             const Guard* guard);
   ~CallRunner();
+
+  // Who calls: to be asked before the request is read. See Access::Identify.
+  absl::Status Identify(absl::string_view authorization, CallContext* call) const;
 
   // Runs `method` on a thread of its lane and calls `done` once, from there, or from the calling
   // thread when the call is refused: RESOURCE_EXHAUSTED OVERLOADED with retry advice,
-  // DEADLINE_EXCEEDED. `call`, `request` and `response` must live until `done`. `bytes` is the size
-  // of the request as it came.
+  // DEADLINE_EXCEEDED, or what Access::Authorize and Meter say. `call`, `request` and `response`
+  // must live until `done`. `bytes` is the size of the request as it came.
   void Start(const Method& method, CallContext* call, google::protobuf::Message* request,
              uint64_t bytes, google::protobuf::Message* response,
              absl::AnyInvocable<void(absl::Status)> done);
@@ -52,7 +60,7 @@ class CallRunner {
                    uint64_t bytes, google::protobuf::Message* response);
 
   // Records a call that ended before Start: its request could not be read.
-  void Record(absl::string_view method, const CallContext& call, const absl::Status& status);
+  void Record(const Method& method, const CallContext& call, const absl::Status& status);
 
   // Calls between Start and done.
   int in_flight() const { return in_flight_.load(); }
@@ -62,11 +70,18 @@ class CallRunner {
 
   LaneState& lane(Lane lane);
   absl::Status Admit(LaneState& lane, const CallContext& call, uint64_t bytes);
-  void Release(uint64_t bytes);
+  absl::Status TakeShares(LaneState& lane, const CallContext& call, uint64_t bytes);
+  void Release(LaneState& lane, const CallContext& call, uint64_t bytes);
+  void Audit(const Method& method, const CallContext& call, const AuditSubject* subject,
+             const absl::Status& status);
+  void Log(const Method& method, const CallContext& call, const absl::Status& status);
 
   const CallRunnerOptions options_;
   ServerState& state_;
   Metrics& metrics_;
+  const Guard& guard_;
+  // Kinds: calls of each lane, then bytes.
+  ClientShares<4> shares_;
   std::atomic<int> in_flight_{0};
   std::atomic<uint64_t> bytes_in_flight_{0};
   std::unique_ptr<LaneState> lanes_[3];

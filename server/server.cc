@@ -36,6 +36,7 @@ CallRunnerOptions RunnerOptions(const ServerConfig& config) {
   options.default_deadline = absl::Milliseconds(config.default_deadline_ms());
   options.slow_call = absl::Milliseconds(config.slow_call_ms());
   options.access_log = config.access_log();
+  options.max_client_share = config.max_client_share() / 100.0;
   return options;
 }
 
@@ -44,6 +45,7 @@ UpsertStreamOptions StreamOptions(const ServerConfig& config) {
   options.max_streams = config.max_streams();
   options.window_images = config.stream_window_images();
   options.window_bytes = 2 * config.max_message_bytes();
+  options.max_client_streams = std::max(1, config.max_streams() * config.max_client_share() / 100);
   return options;
 }
 
@@ -51,12 +53,24 @@ bool IsLoopback(const std::string& host) {
   return host == "localhost" || host == "[::1]" || absl::StartsWith(host, "127.");
 }
 
-void WarnOfOpenPort(const std::string& address) {
+void WarnOfOpenPort(const std::string& address, const Guard& guard) {
   const absl::StatusOr<HostPort> parsed = ParseHostPort(address);
   if (!parsed.ok() || IsLoopback(parsed->host)) return;
-  Log(LogLevel::kWarn,
-      "PLAINTEXT WITHOUT KEYS: whoever reaches this port can read, change and delete every image",
-      {{"address", address}});
+  const bool known =
+      guard.access->needs_keys() ||
+      (guard.certificates != nullptr && guard.certificates->asks_for_client_certificates());
+  if (!known) {
+    Log(LogLevel::kWarn,
+        guard.certificates == nullptr
+            ? "PLAINTEXT WITHOUT KEYS: whoever reaches this port can read, change and delete every "
+              "image"
+            : "NO KEYS: whoever reaches this port can read, change and delete every image",
+        {{"address", address}, {"cure", "--api-keys, --tls-client-ca, or listen on loopback"}});
+  } else if (guard.certificates == nullptr) {
+    Log(LogLevel::kWarn,
+        "KEYS OVER PLAINTEXT: whoever can listen on the network learns the keys and the images",
+        {{"address", address}, {"cure", "--tls-cert and --tls-key"}});
+  }
 }
 
 absl::Status MakeDefaultCollection(const Backend& backend) {
@@ -73,11 +87,12 @@ absl::Status MakeDefaultCollection(const Backend& backend) {
 
 }  // namespace
 
-Server::Server(const ServerConfig& config, ServerFacts facts)
+Server::Server(const ServerConfig& config, ServerFacts facts, std::unique_ptr<Guard> guard)
     : config_(config),
+      guard_(std::move(guard)),
       state_(LimitsOf(config), std::move(facts)),
-      runner_(RunnerOptions(config), &state_, &metrics_),
-      streams_(StreamOptions(config), &state_, &metrics_),
+      runner_(RunnerOptions(config), &state_, &metrics_, guard_.get()),
+      streams_(StreamOptions(config), &state_, &metrics_, guard_.get()),
       services_(MakeServices(&runner_, &streams_)) {}
 
 Server::~Server() {
@@ -86,19 +101,25 @@ Server::~Server() {
   if (listening_.server != nullptr) {
     streams_.Drain();
     health_.Shutdown();
-    listening_.server->Shutdown(std::chrono::system_clock::now());
+    listening_.Shutdown(std::chrono::system_clock::now());
   }
 }
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerConfig& config,
                                                       ServerFacts facts) {
-  std::unique_ptr<Server> server(new Server(config, std::move(facts)));
+  absl::StatusOr<std::unique_ptr<Guard>> guard = OpenGuard(config);
+  if (!guard.ok()) return guard.status();
+  std::unique_ptr<Server> server(new Server(config, std::move(facts), *std::move(guard)));
   server->state_.SetProgress("opening the model and the data folder");
   std::vector<grpc::Service*> services = {&server->health_};
   for (const auto& service : server->services_) services.push_back(service.get());
-  absl::StatusOr<ListeningServer> listening = StartGrpcServer(config, services);
+  absl::StatusOr<ListeningServer> listening =
+      StartGrpcServer(config, services, server->guard_->certificates);
   if (!listening.ok()) return listening.status();
   server->listening_ = *std::move(listening);
+  server->metrics_.AddSource(server->listening_.acceptor);
+  server->metrics_.AddSource(server->guard_->access);
+  if (server->guard_->certificates) server->metrics_.AddSource(server->guard_->certificates);
   server->health_.SetLive(true);
   server->metrics_.live().Set(1);
   Log(LogLevel::kInfo, "listening",
@@ -107,6 +128,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerConfig& config
     HttpOptions options;
     options.address = config.http();
     options.pictures = config.http_pictures();
+    options.certificates = server->guard_->certificates;
+    options.open_metrics = config.open_metrics();
+    options.max_client_share = config.max_client_share() / 100.0;
     options.live = [raw = server.get()] { return raw->live(); };
     absl::StatusOr<std::unique_ptr<HttpServer>> http =
         HttpServer::Start(options, &server->state_, &server->runner_, &server->metrics_);
@@ -115,8 +139,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerConfig& config
     Log(LogLevel::kInfo, "listening for HTTP",
         {{"address", config.http()}, {"port", absl::StrCat(server->http_port())}});
   }
-  WarnOfOpenPort(config.listen());
-  WarnOfOpenPort(config.http());
+  WarnOfOpenPort(config.listen(), *server->guard_);
+  WarnOfOpenPort(config.http(), *server->guard_);
   return server;
 }
 
@@ -144,8 +168,8 @@ absl::Status Server::Serve(Backend backend) {
 }
 
 absl::Status Server::CheckLive() const {
-  absl::Status status =
-      ProbeListener(ParseHostPort(config_.listen())->host, listening_.port, kProbeTimeout);
+  absl::Status status = ProbeListener(ParseHostPort(config_.listen())->host, listening_.port,
+                                      guard_->certificates != nullptr, kProbeTimeout);
   if (!status.ok()) return status;
   const auto backend = state_.backend();
   if (!backend.ok()) return absl::OkStatus();
@@ -200,8 +224,8 @@ absl::Status Server::Drain() {
   streams_.Drain();
   health_.Shutdown();
   if (http_ != nullptr) http_->Stop();
-  listening_.server->Shutdown(std::chrono::system_clock::now() +
-                              std::chrono::milliseconds(config_.drain_timeout_ms()));
+  listening_.Shutdown(std::chrono::system_clock::now() +
+                      std::chrono::milliseconds(config_.drain_timeout_ms()));
   const auto backend = state_.backend();
   absl::Status status;
   if (backend.ok()) status = (*backend)->database->Close(absl::Now() + kSnapshotTime);

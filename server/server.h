@@ -17,6 +17,7 @@
 #include "server/health/watchdog.h"
 #include "server/http/http_server.h"
 #include "server/metrics.h"
+#include "server/security/guard.h"
 #include "server/server_state.h"
 
 namespace imagesearch::server {
@@ -46,10 +47,12 @@ class Server {
   CallRunner& runner() { return runner_; }
   Metrics& metrics() { return metrics_; }
   UpsertStreams& streams() { return streams_; }
+  const Guard& guard() const { return *guard_; }
+  Acceptor& acceptor() { return *listening_.acceptor; }
   bool live() const { return live_.load(); }
 
  private:
-  Server(const ServerConfig& config, ServerFacts facts);
+  Server(const ServerConfig& config, ServerFacts facts, std::unique_ptr<Guard> guard);
 
   absl::Status CheckLive() const;
   absl::Status CheckReady() const;
@@ -57,6 +60,7 @@ class Server {
   void OnReady(const absl::Status& status);
 
   const ServerConfig config_;
+  const std::unique_ptr<Guard> guard_;
   Metrics metrics_;
   ServerState state_;
   HealthService health_;

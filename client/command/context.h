@@ -59,6 +59,8 @@ void AddClassifyCommand(CLI::App* app, Context* context);
 void AddDuplicatesCommand(CLI::App* app, Context* context);
 void AddUpdateCommand(CLI::App* app, Context* context);
 void AddEvaluateCommand(CLI::App* app, Context* context);
+void AddKeyCommands(CLI::App* app, Context* context);
+void AddDiagnoseCommand(CLI::App* app, Context* context);
 
 }  // namespace imagesearch::client
 

@@ -76,6 +76,8 @@ int main(int argc, char** argv) {
   AddAliasCommands(&app, &context);
   AddTransferCommands(&app, &context);
   AddEvaluateCommand(&app, &context);
+  AddKeyCommands(&app, &context);
+  AddDiagnoseCommand(&app, &context);
 
   try {
     app.parse(argc, argv);

@@ -1,4 +1,5 @@
 // Calls of the server's HTTP interface (/openapi.json describes it).
+import {askForKey, authorization} from "./key.js";
 
 export class ApiError extends Error {
   // `body`: {code, message, details} as the server sends it, or null when it sent none.
@@ -25,7 +26,7 @@ export async function call(method, request, signal) {
   try {
     response = await fetch(`/v1/${method}`, {
       method: "POST",
-      headers: {"Content-Type": "application/json"},
+      headers: {"Content-Type": "application/json", ...authorization()},
       body: JSON.stringify(request),
       signal,
     });
@@ -34,6 +35,7 @@ export async function call(method, request, signal) {
     throw new ApiError(0, null);
   }
   const body = parse(await response.text());
+  if (response.status === 401 && await askForKey(body?.message || "")) return call(method, request, signal);
   if (!response.ok) throw new ApiError(response.status, body);
   return body;
 }
@@ -46,6 +48,7 @@ export function upsertFile(collection, file, metadata, onProgress) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open("POST", "/v1/upsert");
+    for (const [name, value] of Object.entries(authorization())) request.setRequestHeader(name, value);
     request.upload.onprogress = (event) => {
       if (event.lengthComputable) onProgress(event.loaded / event.total);
     };

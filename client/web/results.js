@@ -1,5 +1,6 @@
 // The grid of results.
 import {element} from "./dom.js";
+import {showable} from "./key.js";
 import {pictureUrls} from "./pictures.js";
 
 const TITLE_FIELDS = ["title", "caption", "name", "file", "path", "filename", "url"];
@@ -30,14 +31,20 @@ function tile(hit) {
 export function preview(hit, collection) {
   const urls = pictureUrls(collection, hit.id);
   if (urls.length === 0) return tile(hit);
-  const image = element("img", {src: urls.shift(), alt: titleOf(hit), loading: "lazy", decoding: "async"});
-  image.addEventListener("error", () => {
-    if (urls.length > 0) {
-      image.src = urls.shift();
-    } else {
+  const image = element("img", {alt: titleOf(hit), loading: "lazy", decoding: "async"});
+  const next = async () => {
+    if (urls.length === 0) {
       image.replaceWith(tile(hit));
+      return;
     }
-  });
+    try {
+      image.src = await showable(urls.shift());
+    } catch {
+      next();
+    }
+  };
+  image.addEventListener("error", next);
+  next();
   return image;
 }
 

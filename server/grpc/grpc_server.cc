@@ -1,7 +1,9 @@
 // Builds the server. The numbers behind these settings are in docs/operations.md.
 #include "server/grpc/grpc_server.h"
 
+#include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -10,6 +12,7 @@
 #include "grpcpp/impl/server_builder_option.h"
 #include "grpcpp/impl/server_builder_plugin.h"
 #include "grpcpp/resource_quota.h"
+#include "server/grpc/tls_credentials.h"
 #include "server/logging.h"
 
 namespace imagesearch::server {
@@ -38,8 +41,6 @@ class NoPlugins final : public grpc::ServerBuilderOption {
 };
 
 void SetConnections(const ServerConfig& config, grpc::ServerBuilder& builder) {
-  // Two servers on one port would share it silently, and traffic would split between them.
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, config.handshake_timeout_ms());
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, config.max_concurrent_streams());
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, config.keepalive_time_ms());
@@ -67,6 +68,15 @@ void SetMemory(const ServerConfig& config, grpc::ServerBuilder& builder) {
   builder.SetResourceQuota(quota);
 }
 
+AcceptorLimits ConnectionLimits(const ServerConfig& config) {
+  AcceptorLimits limits;
+  limits.connections =
+      config.max_connections() > 0 ? config.max_connections() : AffordableConnections();
+  limits.of_one_client =
+      std::max(1, static_cast<int>(int64_t{limits.connections} * config.max_client_share() / 100));
+  return limits;
+}
+
 }  // namespace
 
 absl::StatusOr<HostPort> ParseHostPort(absl::string_view text) {
@@ -86,8 +96,14 @@ absl::StatusOr<HostPort> ParseHostPort(absl::string_view text) {
   return result;
 }
 
+void ListeningServer::Shutdown(std::chrono::system_clock::time_point deadline) {
+  acceptor->Stop();
+  server->Shutdown(deadline);
+}
+
 absl::StatusOr<ListeningServer> StartGrpcServer(const ServerConfig& config,
-                                                const std::vector<grpc::Service*>& services) {
+                                                const std::vector<grpc::Service*>& services,
+                                                std::shared_ptr<CertificateStore> certificates) {
   absl::StatusOr<HostPort> address = ParseHostPort(config.listen());
   if (!address.ok()) return address.status();
   gpr_set_log_function(&LogOfGrpc);
@@ -100,16 +116,26 @@ absl::StatusOr<ListeningServer> StartGrpcServer(const ServerConfig& config,
     builder.SetOption(std::make_unique<NoPlugins>());
   }
   ListeningServer result;
-  const std::string host = address->host.empty() ? "[::]" : address->host;
-  builder.AddListeningPort(absl::StrCat(host, ":", address->port),
-                           grpc::InsecureServerCredentials(), &result.port);
+  absl::StatusOr<std::shared_ptr<Acceptor>> acceptor =
+      Acceptor::Listen(address->host, address->port, ConnectionLimits(config));
+  if (!acceptor.ok()) return acceptor.status();
+  result.acceptor = *std::move(acceptor);
+  result.port = result.acceptor->port();
+  result.credentials = certificates == nullptr ? grpc::InsecureServerCredentials()
+                                               : MakeTlsCredentials(std::move(certificates));
+  result.handover = builder.experimental().AddExternalConnectionAcceptor(
+      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, result.credentials);
   for (grpc::Service* service : services) builder.RegisterService(service);
   result.server = builder.BuildAndStart();
-  if (result.server == nullptr || result.port == 0) {
-    return absl::UnavailableError(
-        absl::StrCat("can't listen on ", config.listen(),
-                     ": is the port taken, or the address not this host's?"));
+  if (result.server == nullptr) {
+    return absl::InternalError("gRPC could not start; its own lines in the log say why");
   }
+  result.acceptor->Start([handover = result.handover.get()](int listener, int connection) {
+    grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters parameters;
+    parameters.listener_fd = listener;
+    parameters.fd = connection;
+    handover->HandleNewConnection(&parameters);
+  });
   return result;
 }
 

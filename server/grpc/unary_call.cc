@@ -9,12 +9,12 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "google/protobuf/arena.h"
+#include "grpc/grpc_security_constants.h"
 #include "grpcpp/impl/codegen/proto_utils.h"
 #include "server/grpc/request_parser.h"
 #include "server/grpc_status.h"
 
 namespace imagesearch::server {
-namespace {
 
 absl::string_view Header(const grpc::CallbackServerContext& context, const char* key) {
   const auto& metadata = context.client_metadata();
@@ -22,6 +22,8 @@ absl::string_view Header(const grpc::CallbackServerContext& context, const char*
   if (found == metadata.end()) return "";
   return absl::string_view(found->second.data(), found->second.size());
 }
+
+namespace {
 
 class UnaryCall final : public grpc::ServerUnaryReactor {
  public:
@@ -31,9 +33,10 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
     absl::Status status = ReadGrpcContext(*context, &call_);
     request_ = method.request->New(&arena_);
     response_ = method.response->New(&arena_);
+    if (status.ok()) status = runner->Identify(Header(*context, "authorization"), &call_);
     if (status.ok()) status = ParseRequest(*request, request_);
     if (!status.ok()) {
-      runner->Record(method.name, call_, status);
+      runner->Record(method, call_, status);
       End(status);
       return;
     }
@@ -75,6 +78,8 @@ absl::Status ReadGrpcContext(const grpc::CallbackServerContext& context, CallCon
     call->deadline = absl::FromChrono(deadline);
   }
   call->peer = context.peer();
+  const auto names = context.auth_context()->FindPropertyValues(GRPC_X509_CN_PROPERTY_NAME);
+  if (!names.empty()) call->certificate_name = std::string(names[0].data(), names[0].size());
   return ReadCallHeaders(Header(context, "x-request-id"), Header(context, "traceparent"),
                          Header(context, "imagesearch-priority"), call);
 }

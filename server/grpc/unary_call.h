@@ -10,6 +10,9 @@
 
 namespace imagesearch::server {
 
+// The first value of a key of the metadata; empty when there is none.
+absl::string_view Header(const grpc::CallbackServerContext& context, const char* key);
+
 // Deadline, peer and headers of a gRPC call. INVALID_ARGUMENT for a header that is wrong.
 absl::Status ReadGrpcContext(const grpc::CallbackServerContext& context, CallContext* call);
 

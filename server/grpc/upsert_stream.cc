@@ -11,10 +11,11 @@
 namespace imagesearch::server {
 
 UpsertStreams::UpsertStreams(const UpsertStreamOptions& options, ServerState* state,
-                             Metrics* metrics)
+                             Metrics* metrics, const Guard* guard)
     : options_(options),
       state_(*state),
       metrics_(*metrics),
+      guard_(*guard),
       // Of each stream one thread at most waits for the encoder and one for the disk.
       pool_("upsert-stream", 2 * options.max_streams, std::numeric_limits<int>::max()) {}
 
@@ -23,8 +24,9 @@ UpsertStreams::~UpsertStreams() = default;
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* UpsertStreams::Start(
     grpc::CallbackServerContext* context) {
   auto call = std::make_shared<UpsertStreamCall>(this, context);
-  absl::Status refusal = state_.backend().status();
-  {
+  absl::Status refusal = call->Identify();
+  if (refusal.ok()) refusal = state_.backend().status();
+  if (refusal.ok()) {
     MutexLock lock(&mutex_);
     if (draining_) {
       refusal = WithRetryAfter(
@@ -35,7 +37,15 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* UpsertStreams::Star
           "OVERLOADED",
           absl::StrCat("the server serves at most ", options_.max_streams, " streams at a time"),
           absl::Seconds(1));
+    } else if (!call->TakeShare()) {
+      refusal = Overloaded(
+          "CLIENT_SHARE",
+          absl::StrCat("one client may have ", options_.max_client_streams, " streams at a time"),
+          absl::Seconds(1));
     }
+  }
+  {
+    MutexLock lock(&mutex_);
     calls_.insert(call.get());
     metrics_.streams().Set(static_cast<double>(calls_.size()));
   }

@@ -12,6 +12,8 @@
 #include "base/mutex.h"
 #include "grpcpp/grpcpp.h"
 #include "server/metrics.h"
+#include "server/security/client_shares.h"
+#include "server/security/guard.h"
 #include "server/server_state.h"
 #include "server/worker_pool.h"
 
@@ -26,19 +28,21 @@ struct UpsertStreamOptions {
   uint64_t window_bytes = 16u << 20;
   // Images of one write to the database.
   int max_commit = 256;
+  int max_client_streams = 64;  // of one client
 };
 
 // All streams of a server. Messages of one stream are applied in the order in which they came;
 // streams share the encoder's batches and the log's syncs. Thread-safe.
 class UpsertStreams {
  public:
-  // `state` and `metrics` must outlive this.
-  UpsertStreams(const UpsertStreamOptions& options, ServerState* state, Metrics* metrics);
+  // `state`, `metrics` and `guard` must outlive this.
+  UpsertStreams(const UpsertStreamOptions& options, ServerState* state, Metrics* metrics,
+                const Guard* guard);
   // The gRPC server must be gone: no stream is open.
   ~UpsertStreams();
 
   // The reactor of a new stream; it deletes itself. Refused with RESOURCE_EXHAUSTED when too many
-  // are open, UNAVAILABLE while starting or draining.
+  // are open, UNAVAILABLE while starting or draining, or as Access says.
   grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Start(
       grpc::CallbackServerContext* context);
 
@@ -56,6 +60,8 @@ class UpsertStreams {
   const UpsertStreamOptions options_;
   ServerState& state_;
   Metrics& metrics_;
+  const Guard& guard_;
+  ClientShares<1> shares_;  // streams of each client
 
   mutable Mutex mutex_;
   std::unordered_set<UpsertStreamCall*> calls_ ABSL_GUARDED_BY(mutex_);

@@ -1,6 +1,7 @@
 // The state of one stream and what each event does to it.
 #include "server/grpc/upsert_stream_call.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -12,6 +13,7 @@
 #include "server/grpc_status.h"
 #include "server/handlers/convert.h"
 #include "server/handlers/upsert_item.h"
+#include "server/methods.h"
 
 namespace imagesearch::server {
 namespace {
@@ -44,13 +46,23 @@ uint64_t SequenceOf(const grpc::ByteBuffer& bytes) {
 UpsertStreamCall::UpsertStreamCall(UpsertStreams* streams, grpc::CallbackServerContext* context)
     : streams_(*streams), context_(*context) {}
 
+absl::Status UpsertStreamCall::Identify() {
+  const Access& access = *streams_.guard_.access;
+  absl::Status status = ReadGrpcContext(context_, &call_);
+  if (status.ok()) status = access.Identify(Header(context_, "authorization"), &call_);
+  if (status.ok()) status = access.Authorize(Scope::kWrite, Demand(), call_);
+  if (status.ok()) status = access.Meter(0, &call_);
+  return status;
+}
+
+bool UpsertStreamCall::TakeShare() {
+  has_share_ = streams_.shares_.Take(call_.client, 0, 1,
+                                     static_cast<uint64_t>(streams_.options_.max_client_streams));
+  return has_share_;
+}
+
 void UpsertStreamCall::Begin() {
   self_ = shared_from_this();
-  absl::Status status = ReadGrpcContext(context_, &call_);
-  if (!status.ok()) {
-    MutexLock lock(&mutex_);
-    end_ = std::move(status);
-  }
   Step();
 }
 
@@ -119,6 +131,9 @@ void UpsertStreamCall::Step() {
     if (finish) {
       streams_.metrics_.RecordCall("UpsertStream", *finish, absl::Now() - call_.start);
       AddTrailers(*finish, call_, &context_);
+      if (streams_.guard_.audit != nullptr) {
+        streams_.guard_.audit->Write("UpsertStream", call_, audited_, *finish);
+      }
       Finish(GrpcStatus(*finish));
       return;
     }
@@ -182,6 +197,7 @@ void UpsertStreamCall::OnCancel() {
 }
 
 void UpsertStreamCall::OnDone() {
+  if (has_share_) streams_.shares_.Give(call_.client, 0, 1);
   streams_.Remove(this);
   const std::shared_ptr<UpsertStreamCall> last = std::move(self_);
 }
@@ -212,6 +228,11 @@ void UpsertStreamCall::Process() {
 
 void UpsertStreamCall::Admit(v1::UpsertStreamRequest* request, uint64_t bytes) {
   if (!request->collection().empty()) collection_ = std::move(*request->mutable_collection());
+  absl::Status permitted = AwaitPermission(collection_.empty() ? kDefaultCollection : collection_);
+  if (!permitted.ok()) {
+    AddFailed(request->sequence(), bytes, request->image().id(), std::move(permitted));
+    return;
+  }
   absl::StatusOr<Target> target = FindTarget(streams_.state_, collection_);
   absl::StatusOr<index::UpsertOptions> upsert =
       ToUpsertOptions(request->create_only(), request->on_duplicate(), request->duplicate_tier());
@@ -257,6 +278,24 @@ void UpsertStreamCall::Admit(v1::UpsertStreamRequest* request, uint64_t bytes) {
         }
         keep->Step();
       });
+}
+
+absl::Status UpsertStreamCall::AwaitPermission(const std::string& collection) {
+  const Access& access = *streams_.guard_.access;
+  while (true) {
+    absl::StatusOr<std::shared_ptr<const ActiveKey>> key = access.Recheck(call_);
+    if (!key.ok()) return key.status();
+    if (*key == nullptr) return absl::OkStatus();
+    absl::Status status = Access::Authorize(**key, Scope::kWrite, {{collection}});
+    if (!status.ok()) return status;
+    const absl::Duration wait = Access::Take(**key, 1);
+    if (wait <= absl::ZeroDuration()) return absl::OkStatus();
+    {
+      MutexLock lock(&mutex_);
+      if (end_ || broken_) return absl::CancelledError("the stream has ended");
+    }
+    absl::SleepFor(std::min(wait, absl::Milliseconds(100)));
+  }
 }
 
 void UpsertStreamCall::AddFailed(uint64_t sequence, uint64_t bytes, std::string id,
@@ -334,6 +373,15 @@ void UpsertStreamCall::Acknowledge(const Entries& entries) {
   for (size_t i = 0; i < entries.size(); ++i) {
     Entry& entry = *entries[i];
     bytes += entry.bytes;
+    if (entry.status.ok() && entry.version > 0) {
+      ++audited_.items;
+      if (audited_.ids.size() < 10) audited_.ids.push_back(entry.id);
+      const std::string name = entry.collection->options().name;
+      if (std::find(audited_.collections.begin(), audited_.collections.end(), name) ==
+          audited_.collections.end()) {
+        audited_.collections.push_back(name);
+      }
+    }
     if (abandoned) continue;
     streams_.metrics_.RecordStreamItem(entry.status);
     v1::UpsertStreamResponse response;

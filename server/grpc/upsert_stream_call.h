@@ -32,6 +32,11 @@ class UpsertStreamCall final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   // Then Begin() once. Lives until OnDone and the last task.
   UpsertStreamCall(UpsertStreams* streams, grpc::CallbackServerContext* context);
 
+  // Before Begin: reads the headers and asks who calls.
+  absl::Status Identify();
+  // One of the streams that this client may have; false when it has them all.
+  bool TakeShare();
+
   void Begin();
   // Ends at once with `status`, instead of Begin().
   void Refuse(const absl::Status& status);
@@ -67,6 +72,9 @@ class UpsertStreamCall final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   // On a pool thread.
   void Process();
   void Admit(v1::UpsertStreamRequest* request, uint64_t bytes);
+  // Whether the caller may still write into `collection`, once its key's rate allows it. Blocks
+  // while it does not.
+  absl::Status AwaitPermission(const std::string& collection);
   void AddFailed(uint64_t sequence, uint64_t bytes, std::string id, absl::Status status);
   void Commit();
   // The next entries that can be written together, or that failed; empty when none is ready.
@@ -78,6 +86,8 @@ class UpsertStreamCall final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   CallContext call_;
   grpc::ByteBuffer incoming_;  // being read, or being processed
   std::string collection_;     // of the message before; only Process touches it
+  bool has_share_ = false;     // of ClientShares; constant after Begin
+  AuditSubject audited_;       // stored so far; only Acknowledge touches it
 
   Mutex mutex_;
   std::deque<std::shared_ptr<Entry>> entries_ ABSL_GUARDED_BY(mutex_);

@@ -8,6 +8,7 @@
 #include "server/handlers/convert.h"
 #include "server/handlers/handlers.h"
 #include "server/handlers/target.h"
+#include "server/security/access.h"
 
 namespace imagesearch::server {
 namespace {
@@ -126,6 +127,8 @@ absl::Status ListCollections(ServerState& state, CallContext& call,
   auto backend = state.backend();
   if (!backend.ok()) return backend.status();
   for (const auto& collection : (*backend)->database->ListCollections()) {
+    // A key for some collections learns of no others.
+    if (!Access::Authorize(Scope::kRead, {{collection->options().name}}, call).ok()) continue;
     FillWithAliases(collection, *(*backend)->database, response->add_collections());
   }
   return absl::OkStatus();

@@ -2,6 +2,7 @@
 #include "base/error.h"
 #include "server/grpc_status.h"
 #include "server/handlers/handlers.h"
+#include "server/security/access.h"
 
 namespace imagesearch::server {
 
@@ -34,6 +35,8 @@ absl::Status ListAliases(ServerState& state, CallContext& call, v1::ListAliasesR
   auto backend = state.backend();
   if (!backend.ok()) return backend.status();
   for (const index::Alias& alias : (*backend)->database->ListAliases()) {
+    // A key for some collections learns of no others.
+    if (!Access::Authorize(Scope::kRead, {{alias.name}}, call).ok()) continue;
     v1::Alias* out = response->add_aliases();
     out->set_alias(alias.name);
     out->set_collection(alias.collection);

@@ -4,6 +4,9 @@
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -15,12 +18,31 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 
 namespace imagesearch::server {
 namespace {
 
 // The client's connection preface of HTTP/2 (RFC 9113, section 3.4) with an empty SETTINGS frame.
-constexpr char kPreface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0";
+constexpr absl::string_view kPreface("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0", 33);
+
+// The first flight of a TLS client that offers HTTP/2. Empty when OpenSSL makes none.
+std::string ClientHello() {
+  const std::unique_ptr<SSL_CTX, void (*)(SSL_CTX*)> context(SSL_CTX_new(TLS_client_method()),
+                                                             &SSL_CTX_free);
+  if (context == nullptr) return "";
+  const std::unique_ptr<SSL, void (*)(SSL*)> client(SSL_new(context.get()), &SSL_free);
+  if (client == nullptr) return "";
+  constexpr unsigned char kHttp2[] = "\2h2";
+  SSL_set_alpn_protos(client.get(), kHttp2, 3);
+  BIO* out = BIO_new(BIO_s_mem());
+  SSL_set_bio(client.get(), BIO_new(BIO_s_mem()), out);  // the client owns both
+  SSL_connect(client.get());
+  ERR_clear_error();
+  char* bytes = nullptr;
+  const auto size = BIO_get_mem_data(out, &bytes);
+  return std::string(bytes, static_cast<size_t>(size));
+}
 
 absl::Status SystemError(const char* what) {
   return absl::UnavailableError(absl::StrCat(what, ": ", std::strerror(errno)));
@@ -37,24 +59,25 @@ absl::Status Await(int fd, short events, absl::Time deadline) {
   }
 }
 
-absl::Status Converse(int fd, const addrinfo& address, absl::Time deadline) {
+absl::Status Converse(int fd, const addrinfo& address, absl::string_view hello,
+                      absl::Time deadline) {
   if (connect(fd, address.ai_addr, address.ai_addrlen) != 0 && errno != EINPROGRESS) {
     return SystemError("connect");
   }
   absl::Status status = Await(fd, POLLOUT, deadline);
   if (!status.ok()) return status;
-  if (send(fd, kPreface, sizeof(kPreface) - 1, MSG_NOSIGNAL) < 0) return SystemError("send");
+  if (send(fd, hello.data(), hello.size(), MSG_NOSIGNAL) < 0) return SystemError("send");
   status = Await(fd, POLLIN, deadline);
   if (!status.ok()) return status;
   char byte;
-  // A TLS port closes or resets on the plain preface: it accepted, so it lives.
+  // Closed or reset at once: it accepted and found us one too many, so it lives.
   if (recv(fd, &byte, 1, 0) < 0 && errno != ECONNRESET) return SystemError("recv");
   return absl::OkStatus();
 }
 
 }  // namespace
 
-absl::Status ProbeListener(const std::string& host, int port, absl::Duration timeout) {
+absl::Status ProbeListener(const std::string& host, int port, bool tls, absl::Duration timeout) {
   std::string target = host;
   if (target.empty() || target == "0.0.0.0" || target == "*") target = "127.0.0.1";
   if (target == "::" || target == "[::]") target = "::1";
@@ -67,9 +90,10 @@ absl::Status ProbeListener(const std::string& host, int port, absl::Duration tim
     return absl::UnavailableError(
         absl::StrCat("can't resolve ", target, ": ", gai_strerror(error)));
   }
+  const std::string hello = tls ? ClientHello() : std::string(kPreface);
   const int fd = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   absl::Status status =
-      fd < 0 ? SystemError("socket") : Converse(fd, *found, absl::Now() + timeout);
+      fd < 0 ? SystemError("socket") : Converse(fd, *found, hello, absl::Now() + timeout);
   if (fd >= 0) close(fd);
   freeaddrinfo(found);
   return status;

@@ -15,11 +15,11 @@
 
 namespace imagesearch::server {
 
-// Opens a new connection to the port on this host and waits for the first byte of the server (or
-// for its refusal of ours): a listener whose accept loop has died takes connections into its
-// backlog but never says a word. UNAVAILABLE with the reason otherwise, also when this process has
-// no file descriptor left.
-absl::Status ProbeListener(const std::string& host, int port, absl::Duration timeout);
+// Opens a new connection to the port on this host, says hello as an HTTP/2 or (`tls`) TLS client
+// and waits for the first byte of the server, or for its refusal of ours: a listener whose accept
+// loop has died takes connections into its backlog but never says a word. UNAVAILABLE with the
+// reason otherwise, also when this process has no file descriptor left.
+absl::Status ProbeListener(const std::string& host, int port, bool tls, absl::Duration timeout);
 
 struct WatchdogOptions {
   absl::Duration interval = absl::Seconds(5);

@@ -7,8 +7,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstring>
 #include <deque>
 #include <string>
 #include <thread>
@@ -18,6 +16,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "base/mutex.h"
+#include "server/http/socket_stream.h"
 
 namespace imagesearch::server {
 namespace {
@@ -28,107 +27,7 @@ using Clock = std::chrono::steady_clock;
 thread_local bool close_after_reply = false;
 thread_local bool refuse = false;       // no thread is free for this one
 thread_local bool others_wait = false;  // connections wait for this thread
-
-// False once `deadline` has passed, or on an error.
-bool WaitFor(int socket, short events, Clock::time_point deadline) {
-  while (true) {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
-    if (left.count() <= 0) return false;
-    pollfd entry{socket, events, 0};
-    const int ready = poll(&entry, 1, static_cast<int>(std::min<int64_t>(left.count(), 3600000)));
-    if (ready > 0) return true;
-    if (ready < 0 && errno != EINTR) return false;
-  }
-}
-
-// One connection's bytes. The deadlines belong to the request that is being served. Not
-// thread-safe.
-class DeadlineStream : public httplib::Stream {
- public:
-  DeadlineStream(socket_t socket, const ConnectionLimits& limits)
-      : socket_(socket), limits_(limits) {}
-
-  // Waits for the first byte of the next request and starts its time.
-  bool NextRequest() {
-    if (begin_ == end_ && !WaitFor(socket_, POLLIN, Clock::now() + limits_.idle)) return false;
-    read_deadline_ = Clock::now() + limits_.receive;
-    writing_ = false;
-    return true;
-  }
-
-  bool is_readable() const override { return true; }
-  bool is_writable() const override { return true; }
-  socket_t socket() const override { return socket_; }
-
-  ssize_t read(char* out, size_t size) override {
-    if (begin_ == end_) {
-      const ssize_t got = Receive();
-      if (got <= 0) return got;
-      begin_ = 0;
-      end_ = static_cast<size_t>(got);
-    }
-    const size_t taken = std::min(size, end_ - begin_);
-    std::memcpy(out, buffer_.data() + begin_, taken);
-    begin_ += taken;
-    return static_cast<ssize_t>(taken);
-  }
-
-  ssize_t write(const char* data, size_t size) override {
-    if (!writing_) {
-      writing_ = true;
-      write_deadline_ = Clock::now() + limits_.send;
-    }
-    while (true) {
-      const ssize_t sent = send(socket_, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
-      if (sent >= 0) return sent;
-      if (errno == EINTR) continue;
-      if (errno != EAGAIN && errno != EWOULDBLOCK) return -1;
-      if (!WaitFor(socket_, POLLOUT, write_deadline_)) return -1;
-    }
-  }
-
-  void get_remote_ip_and_port(std::string& ip, int& port) const override {
-    Address(getpeername, ip, port);
-  }
-  void get_local_ip_and_port(std::string& ip, int& port) const override {
-    Address(getsockname, ip, port);
-  }
-
- private:
-  ssize_t Receive() {
-    while (true) {
-      const ssize_t got = recv(socket_, buffer_.data(), buffer_.size(), MSG_DONTWAIT);
-      if (got >= 0) return got;
-      if (errno == EINTR) continue;
-      if (errno != EAGAIN && errno != EWOULDBLOCK) return -1;
-      if (!WaitFor(socket_, POLLIN, read_deadline_)) return -1;
-    }
-  }
-
-  template <typename Call>
-  void Address(Call call, std::string& ip, int& port) const {
-    sockaddr_storage address{};
-    socklen_t length = sizeof(address);
-    if (call(socket_, reinterpret_cast<sockaddr*>(&address), &length) != 0) return;
-    std::array<char, NI_MAXHOST> host{};
-    std::array<char, NI_MAXSERV> service{};
-    if (getnameinfo(reinterpret_cast<sockaddr*>(&address), length, host.data(), host.size(),
-                    service.data(), service.size(), NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
-      return;
-    }
-    ip = host.data();
-    port = std::atoi(service.data());
-  }
-
-  const socket_t socket_;
-  const ConnectionLimits& limits_;
-  Clock::time_point read_deadline_;
-  Clock::time_point write_deadline_;
-  bool writing_ = false;
-  std::array<char, 16384> buffer_;
-  size_t begin_ = 0;
-  size_t end_ = 0;
-};
+thread_local bool has_certificate = false;
 
 // void in Debian 12's cpp-httplib, bool (taken or not) in Debian 13's.
 using EnqueueResult = decltype(std::declval<httplib::TaskQueue&>().enqueue({}));
@@ -188,6 +87,14 @@ class ConnectionQueue : public httplib::TaskQueue {
   std::vector<std::thread> threads_;
 };
 
+// HOST:PORT of the other end.
+std::string PeerOf(socket_t socket) {
+  std::string host;
+  int port = 0;
+  GetAddress(&getpeername, socket, host, port);
+  return absl::StrCat("[", host, "]:", port);
+}
+
 // Without waiting: this runs on the thread that accepts.
 void SendRefusal(socket_t socket) {
   static const std::string* reply = [] {
@@ -224,6 +131,7 @@ ConnectionServer::ConnectionServer(const ConnectionLimits& limits) : limits_(lim
 void ConnectionServer::RaiseBacklog() { ::listen(svr_sock_, 128); }
 void ConnectionServer::CloseAfterReply() { close_after_reply = true; }
 bool ConnectionServer::ClosesAfterReply() { return close_after_reply; }
+bool ConnectionServer::HasClientCertificate() { return has_certificate; }
 
 // Debian 13's cpp-httplib wants the addresses beside the stream, Debian 12's asks the stream for
 // them.
@@ -247,9 +155,27 @@ bool ConnectionServer::process_and_close_socket(socket_t socket) {
     CloseGently(socket, false);
     return true;
   }
-  DeadlineStream stream(socket, limits_);
+  const std::string client = ClientOfPeer(PeerOf(socket));
+  if (!shares_.Take(client, 0, 1, static_cast<uint64_t>(limits_.max_client_connections))) {
+    SendRefusal(socket);
+    CloseGently(socket, true);
+    return true;
+  }
+  const bool served = ServeConnection(socket);
+  shares_.Give(client, 0, 1);
+  return served;
+}
+
+bool ConnectionServer::ServeConnection(socket_t socket) {
+  SocketStream stream(socket, limits_);
   close_after_reply = false;
   bool served = false;
+  const std::shared_ptr<ssl_ctx_st> context = limits_.tls ? limits_.tls() : nullptr;
+  if (context != nullptr && !stream.Handshake(context.get())) {
+    CloseGently(socket, false);
+    return false;
+  }
+  has_certificate = stream.has_client_certificate();
   for (int left = limits_.max_requests; left > 0 && svr_sock_ != INVALID_SOCKET; --left) {
     if (!stream.NextRequest()) break;
     bool closed = false;
@@ -257,6 +183,7 @@ bool ConnectionServer::process_and_close_socket(socket_t socket) {
     served = ServeOne(*this, stream, left == 1 || others_wait, closed);
     if (!served || closed || close_after_reply || others_wait) break;
   }
+  stream.SayGoodbye();
   CloseGently(socket, close_after_reply);
   return served;
 }

@@ -103,6 +103,7 @@ int StatusCodeOf(const absl::Status& status) {
 
 void ReplyError(const absl::Status& status, Response& response) {
   response.status = StatusCodeOf(status);
+  if (response.status == 401) response.set_header("WWW-Authenticate", "Bearer");
   if (const auto wait = RetryAfterOf(status)) {
     response.set_header("Retry-After",
                         absl::StrCat(std::max<int64_t>(
@@ -120,6 +121,8 @@ class HttpServer::Impl {
  public:
   Impl(const HttpOptions& options, ServerState* state, CallRunner* runner, Metrics* metrics)
       : live_(options.live),
+        certificates_(options.certificates),
+        open_metrics_(options.open_metrics),
         pictures_(options.pictures),
         state_(*state),
         runner_(*runner),
@@ -141,6 +144,11 @@ class HttpServer::Impl {
     limits.threads = options.threads;
     limits.receive = std::chrono::milliseconds(options.request_timeout_ms);
     limits.send = limits.receive;
+    limits.max_client_connections =
+        std::max(1, static_cast<int>(options.threads * options.max_client_share));
+    if (options.certificates != nullptr) {
+      limits.tls = [store = options.certificates] { return store->current().material->context; };
+    }
     return limits;
   }
 
@@ -153,13 +161,19 @@ class HttpServer::Impl {
                   const httplib::ContentReader& reader);
   void Call(const Method& method, const Request& request, Response& response,
             const httplib::ContentReader& reader);
-  // Of requests without a body.
+  // Of requests without call headers of their own: who asks, and whether the key is good.
   absl::Status ReadContext(const Request& request, CallContext* call);
   absl::StatusOr<PictureFile> FindPicture(const Request& request, CallContext* call);
   absl::Status RunCall(const Method& method, const Request& request, CallContext* call,
                        const httplib::ContentReader& reader, std::string* reply);
 
+  // Whether a request may go on to its handler.
+  absl::Status CheckConnection(const Request& request) const;
+  absl::Status CheckOperator(const Request& request) const;
+
   const std::function<bool()> live_;
+  const std::shared_ptr<CertificateStore> certificates_;
+  const bool open_metrics_;
   const std::string pictures_;
   ServerState& state_;
   CallRunner& runner_;
@@ -211,12 +225,11 @@ void HttpServer::Impl::SetUpServer() {
     setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
   });
   server_.set_tcp_nodelay(true);
-  server_.set_pre_routing_handler([](const Request& request, Response& response) {
-    if (!FromAnotherSite(request)) return httplib::Server::HandlerResponse::Unhandled;
+  server_.set_pre_routing_handler([this](const Request& request, Response& response) {
+    const absl::Status status = CheckConnection(request);
+    if (status.ok()) return httplib::Server::HandlerResponse::Unhandled;
     if (request.method == "POST") ConnectionServer::CloseAfterReply();
-    ReplyError(Error(absl::StatusCode::kPermissionDenied, "CROSS_ORIGIN",
-                     "requests from pages of another origin are not served"),
-               response);
+    ReplyError(status, response);
     return httplib::Server::HandlerResponse::Handled;
   });
   server_.set_error_handler([](const Request& request, Response& response) {
@@ -242,6 +255,31 @@ void HttpServer::Impl::SetUpServer() {
   });
 }
 
+absl::Status HttpServer::Impl::CheckConnection(const Request& request) const {
+  if (FromAnotherSite(request)) {
+    return Error(absl::StatusCode::kPermissionDenied, "CROSS_ORIGIN",
+                 "requests from pages of another origin are not served");
+  }
+  const bool open = request.path == "/healthz" || request.path == "/readyz" ||
+                    (request.path == "/metrics" && open_metrics_);
+  if (certificates_ == nullptr || !certificates_->asks_for_client_certificates() || open ||
+      ConnectionServer::HasClientCertificate()) {
+    return absl::OkStatus();
+  }
+  return Error(absl::StatusCode::kUnauthenticated, "NO_CERTIFICATE",
+               "this server asks for a client certificate");
+}
+
+// For what is about the whole server: any key that is not limited to some collections.
+absl::Status HttpServer::Impl::CheckOperator(const Request& request) const {
+  if (open_metrics_) return absl::OkStatus();
+  CallContext call;
+  absl::Status status = runner_.Identify(request.get_header_value("Authorization"), &call);
+  if (!status.ok() || call.key == nullptr || call.key->entry.collections.empty()) return status;
+  return Error(absl::StatusCode::kPermissionDenied, "COLLECTION_DENIED",
+               "your key is limited to some collections");
+}
+
 void HttpServer::Impl::AddOperatorRoutes() {
   const auto say = [](bool good, Response& response) {
     response.status = good ? 200 : 503;
@@ -252,7 +290,11 @@ void HttpServer::Impl::AddOperatorRoutes() {
               [this, say](const Request&, Response& response) { say(live_(), response); });
   server_.Get("/readyz",
               [this, say](const Request&, Response& response) { say(state_.ready(), response); });
-  server_.Get("/metrics", [this](const Request&, Response& response) {
+  server_.Get("/metrics", [this](const Request& request, Response& response) {
+    if (const absl::Status status = CheckOperator(request); !status.ok()) {
+      ReplyError(status, response);
+      return;
+    }
     response.set_content(metrics_.Text(), "text/plain; version=0.0.4; charset=utf-8");
     response.set_header("Cache-Control", "no-store");
   });
@@ -306,7 +348,9 @@ void HttpServer::Impl::AddPictures() {
 
 absl::Status HttpServer::Impl::ReadContext(const Request& request, CallContext* call) {
   call->peer = absl::StrCat(request.remote_addr, ":", request.remote_port);
-  return ReadCallHeaders(request.get_header_value("X-Request-Id"), "", "", call);
+  absl::Status status = ReadCallHeaders(request.get_header_value("X-Request-Id"), "", "", call);
+  if (!status.ok()) return status;
+  return runner_.Identify(request.get_header_value("Authorization"), call);
 }
 
 // GET /picture?collection=C&id=ID
@@ -412,13 +456,14 @@ absl::Status HttpServer::Impl::RunCall(const Method& method, const Request& requ
     }
     call->deadline = absl::Now() + absl::Milliseconds(ms);
   }
+  if (status.ok()) status = runner_.Identify(request.get_header_value("Authorization"), call);
   if (status.ok()) status = body.Read(request, reader);
   if (status.ok()) {
     status = body.is_form() ? FromForm(body.parts(), message.get())
                             : FromJson(body.json(), message.get());
   }
   if (!status.ok()) {
-    runner_.Record(method.name, *call, status);
+    runner_.Record(method, *call, status);
     return status;
   }
   status = runner_.Run(method, call, message.get(), body.bytes(), result.get());

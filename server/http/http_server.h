@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "server/call_runner.h"
 #include "server/metrics.h"
+#include "server/security/certificate_store.h"
 #include "server/server_state.h"
 
 namespace imagesearch::server {
@@ -23,6 +24,10 @@ struct HttpOptions {
   // Folder whose pictures GET /picture may send: those whose metadata field `path`, or id, is a
   // file in it. Empty: none are sent.
   std::string pictures;
+  // Null: plaintext. Where it asks for client certificates, everything but health needs one.
+  std::shared_ptr<CertificateStore> certificates;
+  bool open_metrics = false;                         // /metrics without key and certificate
+  double max_client_share = 1;                       // of the threads
   std::function<bool()> live = [] { return true; };  // what /healthz says
 };
 

@@ -97,7 +97,9 @@ std::string ReasonIn(const std::string& reply) {
 class HttpServerTest : public ::testing::Test {
  protected:
   HttpServerTest()
-      : state_(SmallLimits(), {"9.8.7", "baseline", 1}), runner_({}, &state_, &metrics_) {}
+      : state_(SmallLimits(), {"9.8.7", "baseline", 1}),
+        guard_(*OpenGuard(ServerConfig())),
+        runner_({}, &state_, &metrics_, guard_.get()) {}
 
   static imagesearch::Limits SmallLimits() {
     imagesearch::Limits limits;
@@ -123,6 +125,7 @@ class HttpServerTest : public ::testing::Test {
   bool live_ = true;
   Metrics metrics_;
   ServerState state_;
+  std::unique_ptr<Guard> guard_;
   CallRunner runner_;
   std::unique_ptr<HttpServer> server_;
 };

@@ -93,10 +93,10 @@ TEST(LifecycleTest, WatchersSeeChangesAndDoNotHoldUpADrain) {
 
 TEST(LifecycleTest, TheProbeSeesTheListener) {
   RunningServer running([](ServerConfig& config) { config.set_probe_interval_ms(50); });
-  EXPECT_TRUE(ProbeListener("127.0.0.1", running.server().port(), absl::Seconds(5)).ok());
-  EXPECT_TRUE(ProbeListener("0.0.0.0", running.server().port(), absl::Seconds(5)).ok());
+  EXPECT_TRUE(ProbeListener("127.0.0.1", running.server().port(), false, absl::Seconds(5)).ok());
+  EXPECT_TRUE(ProbeListener("0.0.0.0", running.server().port(), false, absl::Seconds(5)).ok());
   // A port that nobody listens on, and one whose listener accepts nothing.
-  EXPECT_FALSE(ProbeListener("127.0.0.1", 1, absl::Seconds(1)).ok());
+  EXPECT_FALSE(ProbeListener("127.0.0.1", 1, false, absl::Seconds(1)).ok());
   EXPECT_TRUE(running.server().live());
 }
 
