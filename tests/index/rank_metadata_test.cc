@@ -134,8 +134,8 @@ TEST_F(MetadataTest, ACutMayLeaveNothing) {
   EXPECT_THAT(Ids(grouped), ElementsAre("match"));
 }
 
-// The median over draws of what the best of N unrelated images gets is exp(-E) with E around ln 2.
-TEST_F(MetadataTest, RelevanceOfTheBestOfUnrelatedImagesIsEven) {
+// The tail of bounded cosines is shorter than the exponential: the fit errs on the strict side.
+TEST_F(MetadataTest, TheBestOfUnrelatedImagesIsNoMatch) {
   StoreBackground(3000);
   std::mt19937 random(3);
   std::normal_distribution<float> normal;
@@ -151,9 +151,7 @@ TEST_F(MetadataTest, RelevanceOfTheBestOfUnrelatedImagesIsEven) {
     best.push_back(*Ranked(ranked).hits[0].relevance);
   }
   std::sort(best.begin(), best.end());
-  EXPECT_GT(best[30], 0.02f);  // bounded cosines have a shorter tail than the exponential
-  EXPECT_LT(best[30], 0.7f);
-  EXPECT_LT(best[54], 0.97f);
+  EXPECT_LT(best[54], 0.5f);  // nine in ten
 }
 
 // A query that suits a sixth of the collection: those images are in the sample too.
@@ -256,9 +254,10 @@ TEST_F(MetadataTest, AnImageBeyondTheNearestWindowIsFoundByItsWords) {
   ranked.query.with_vector = true;
   const RankedResult result = Ranked(ranked);
   ASSERT_EQ(result.hits.size(), 2u);
-  EXPECT_EQ(result.hits[1].hit.id, "hidden");
-  EXPECT_NEAR(result.hits[1].hit.score, -0.99f, 1e-5);
-  EXPECT_EQ(result.hits[1].hit.vector.size(), size_t{kDimension});
+  // First by words and first by cosine tie; the id decides.
+  EXPECT_EQ(result.hits[0].hit.id, "hidden");
+  EXPECT_NEAR(result.hits[0].hit.score, -0.99f, 1e-5);
+  EXPECT_EQ(result.hits[0].hit.vector.size(), size_t{kDimension});
 }
 
 TEST_F(MetadataTest, WordsFollowTheWrites) {
@@ -337,7 +336,7 @@ TEST_F(MetadataTest, ValuesAreCountedOverAllThatMatchTheFilter) {
   Store(std::move(items));
   EXPECT_THAT(Counts("album"), ElementsAre("a 15", "b 10", "c 5"));
   EXPECT_THAT(Counts("album", "", 2), ElementsAre("a 15", "b 10"));
-  EXPECT_THAT(Counts("album", "year = 2000"), ElementsAre("a 5", "b 3", "c 2"));
+  EXPECT_THAT(Counts("album", "year = 2000"), ElementsAre("a 5", "b 4", "c 1"));
   EXPECT_THAT(Counts("year"), ElementsAre("2000 10", "2001 10", "2002 10"));
   EXPECT_THAT(Counts("tags"), ElementsAre("all 30", "0 2", "1 2"));
   EXPECT_THAT(Counts("mixed"), ElementsAre("text 6", "true 2", "false 1"));
