@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <limits>
 #include <optional>
 #include <string>
 #include <utility>
@@ -98,10 +99,12 @@ absl::Status CallRunner::Admit(LaneState& lane, const CallContext& call, uint64_
 
 absl::Status CallRunner::TakeShares(LaneState& lane, const CallContext& call, uint64_t bytes) {
   const double share = options_.max_client_share;
-  if (!shares_.Take(call.client, lane.kind, 1, ShareOf(lane.places, share))) {
+  const uint64_t places = ShareOf(lane.places, share);
+  // A share that is all of the lane is the lane's own bound: then it is OVERLOADED that is true.
+  const uint64_t limit = places < lane.places ? places : std::numeric_limits<uint64_t>::max() / 2;
+  if (!shares_.Take(call.client, lane.kind, 1, limit)) {
     return Overloaded("CLIENT_SHARE",
-                      absl::StrCat("one client may have ", ShareOf(lane.places, share),
-                                   " calls of this kind at a time"),
+                      absl::StrCat("one client may have ", places, " calls of this kind at a time"),
                       lane.RetryAfter());
   }
   // A single call may always be as large as the limit of a message.
