@@ -166,6 +166,66 @@ absl::StatusOr<v1::ListAliasesResponse> Client::ListAliases() const {
   return Call(*admin_, &v1::Admin::Stub::ListAliases, v1::ListAliasesRequest());
 }
 
+absl::StatusOr<v1::ListModelsResponse> Client::ListModels(
+    const v1::ListModelsRequest& request) const {
+  return Call(*admin_, &v1::Admin::Stub::ListModels, request);
+}
+
+absl::StatusOr<v1::LoadModelResponse> Client::LoadModel(const v1::LoadModelRequest& request) const {
+  return Call(*admin_, &v1::Admin::Stub::LoadModel, request);
+}
+
+absl::StatusOr<v1::UnloadModelResponse> Client::UnloadModel(
+    const v1::UnloadModelRequest& request) const {
+  return Call(*admin_, &v1::Admin::Stub::UnloadModel, request);
+}
+
+absl::StatusOr<v1::ListOperationsResponse> Client::ListOperations(
+    const v1::ListOperationsRequest& request) const {
+  return Call(*admin_, &v1::Admin::Stub::ListOperations, request);
+}
+
+absl::StatusOr<v1::Operation> Client::GetOperation(const v1::GetOperationRequest& request) const {
+  return Call(*admin_, &v1::Admin::Stub::GetOperation, request);
+}
+
+absl::StatusOr<v1::Operation> Client::CancelOperation(
+    const v1::CancelOperationRequest& request) const {
+  return Call(*admin_, &v1::Admin::Stub::CancelOperation, request);
+}
+
+absl::StatusOr<v1::Operation> Client::PauseOperation(
+    const v1::PauseOperationRequest& request) const {
+  return Call(*admin_, &v1::Admin::Stub::PauseOperation, request);
+}
+
+absl::StatusOr<v1::Operation> Client::ResumeOperation(
+    const v1::ResumeOperationRequest& request) const {
+  return Call(*admin_, &v1::Admin::Stub::ResumeOperation, request);
+}
+
+absl::StatusOr<v1::Operation> Client::CreateBackup(const v1::CreateBackupRequest& request) const {
+  return Call(*admin_, &v1::Admin::Stub::CreateBackup, request);
+}
+
+absl::StatusOr<v1::Operation> Client::Compact(const v1::CompactRequest& request) const {
+  return Call(*admin_, &v1::Admin::Stub::Compact, request);
+}
+
+absl::StatusOr<v1::Operation> Client::Reembed(const v1::ReembedRequest& request) const {
+  return Call(*admin_, &v1::Admin::Stub::Reembed, request);
+}
+
+absl::StatusOr<v1::RollbackReembedResponse> Client::RollbackReembed(
+    const v1::RollbackReembedRequest& request) const {
+  return Call(*admin_, &v1::Admin::Stub::RollbackReembed, request);
+}
+
+absl::StatusOr<v1::FinishReembedResponse> Client::FinishReembed(
+    const v1::FinishReembedRequest& request) const {
+  return Call(*admin_, &v1::Admin::Stub::FinishReembed, request);
+}
+
 absl::StatusOr<v1::GetServerInfoResponse> Client::GetServerInfo() const {
   return Call(*admin_, &v1::Admin::Stub::GetServerInfo, v1::GetServerInfoRequest());
 }

@@ -88,6 +88,22 @@ class Client {
   absl::StatusOr<v1::SetAliasResponse> SetAlias(const v1::SetAliasRequest& request) const;
   absl::StatusOr<v1::DeleteAliasResponse> DeleteAlias(const v1::DeleteAliasRequest& request) const;
   absl::StatusOr<v1::ListAliasesResponse> ListAliases() const;
+  absl::StatusOr<v1::ListModelsResponse> ListModels(const v1::ListModelsRequest& request) const;
+  absl::StatusOr<v1::LoadModelResponse> LoadModel(const v1::LoadModelRequest& request) const;
+  absl::StatusOr<v1::UnloadModelResponse> UnloadModel(const v1::UnloadModelRequest& request) const;
+  absl::StatusOr<v1::ListOperationsResponse> ListOperations(
+      const v1::ListOperationsRequest& request) const;
+  absl::StatusOr<v1::Operation> GetOperation(const v1::GetOperationRequest& request) const;
+  absl::StatusOr<v1::Operation> CancelOperation(const v1::CancelOperationRequest& request) const;
+  absl::StatusOr<v1::Operation> PauseOperation(const v1::PauseOperationRequest& request) const;
+  absl::StatusOr<v1::Operation> ResumeOperation(const v1::ResumeOperationRequest& request) const;
+  absl::StatusOr<v1::Operation> CreateBackup(const v1::CreateBackupRequest& request) const;
+  absl::StatusOr<v1::Operation> Compact(const v1::CompactRequest& request) const;
+  absl::StatusOr<v1::Operation> Reembed(const v1::ReembedRequest& request) const;
+  absl::StatusOr<v1::RollbackReembedResponse> RollbackReembed(
+      const v1::RollbackReembedRequest& request) const;
+  absl::StatusOr<v1::FinishReembedResponse> FinishReembed(
+      const v1::FinishReembedRequest& request) const;
   absl::StatusOr<v1::GetServerInfoResponse> GetServerInfo() const;
 
   // grpc.health.v1: true when `service` ("ready", "live" or "" for the server as a whole) is

@@ -129,9 +129,10 @@ std::vector<absl::StatusOr<Embedding>> FakeEncoder::Embed(
       results.push_back(absl::InternalError("the model's vector is not finite"));
       continue;
     }
-    const uint64_t hash = item->kind == Input::Kind::kImage
-                              ? Hash(item->pixels.data(), item->pixels.size(), 2)
-                              : Hash(item->tokens.data(), item->tokens.size() * sizeof(int32_t), 3);
+    const uint64_t hash =
+        item->kind == Input::Kind::kImage
+            ? Hash(item->pixels.data(), item->pixels.size(), 2 + options_.seed)
+            : Hash(item->tokens.data(), item->tokens.size() * sizeof(int32_t), 3 + options_.seed);
     results.push_back(Embedding{UnitVector(hash, options_.dimension), item->truncated_text,
                                 item->perceptual_hash});
   }
@@ -145,8 +146,9 @@ std::vector<float> FakeEncoder::VectorOf(const Input& input) const {
   if (!prepared.ok()) return {};
   const uint64_t hash =
       prepared->kind == Input::Kind::kImage
-          ? Hash(prepared->pixels.data(), prepared->pixels.size(), 2)
-          : Hash(prepared->tokens.data(), prepared->tokens.size() * sizeof(int32_t), 3);
+          ? Hash(prepared->pixels.data(), prepared->pixels.size(), 2 + options_.seed)
+          : Hash(prepared->tokens.data(), prepared->tokens.size() * sizeof(int32_t),
+                 3 + options_.seed);
   return UnitVector(hash, options_.dimension);
 }
 

@@ -21,6 +21,8 @@ struct FakeEncoderOptions {
   int context_length = 77;
   uint32_t max_text_bytes = 4096;
   std::string model_id = "fake@00000000";
+  // Another seed, other vectors for the same inputs. A multiple of 16.
+  uint64_t seed = 0;
   // What Prepare and Embed take: slept, so that other threads run meanwhile.
   absl::Duration prepare_time;
   absl::Duration batch_time;  // of an Embed call, whatever its size

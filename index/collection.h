@@ -89,7 +89,10 @@ struct UpsertItem {
   // The uploaded bytes, to be kept where the collection does; empty: none. An image written with a
   // vector loses the original that it had before.
   std::string original;
-  std::string source_uri;  // empty: none, or kept on an update of an existing image
+  std::string source_uri;    // empty: none, or kept on an update of an existing image
+  std::string content_hash;  // hex SHA-256 of the uploaded bytes, or empty
+  // In a collection that is being filled by re-embedding: the version of the source's image.
+  uint64_t source_version = 0;
 };
 
 struct UpsertOptions {
@@ -158,6 +161,7 @@ struct Record {
   uint64_t original_bytes = 0;  // 0: its upload isn't kept
   std::string original;         // when asked for
   std::string source_uri;
+  uint64_t source_version = 0;  // see UpsertItem
 };
 
 struct ListOptions {

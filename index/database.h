@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "index/collection.h"
 #include "index/job_control.h"
+#include "index/reembedding.h"
 
 namespace imagesearch::index {
 
@@ -59,6 +60,29 @@ class Database {
     return Unsupported("aliases");
   }
   virtual std::vector<Alias> ListAliases() { return {}; }  // by name
+
+  // Begins to fill a collection of another model beside `name`, or goes on with it.
+  // FAILED_PRECONDITION: SAME_MODEL; REEMBED_RUNNING (to a third model); PREVIOUS_KEPT (finish the
+  // one before first).
+  virtual absl::StatusOr<std::unique_ptr<Reembedding>> BeginReembed(const std::string& name,
+                                                                    const ModelChange& change) {
+    return Unsupported("re-embedding");
+  }
+  // Drops what was filled. Nothing to drop is no error.
+  virtual absl::Status AbandonReembed(const std::string& name) {
+    return Unsupported("re-embedding");
+  }
+  // After a cut-over: the collection that served before serves again, and the other one is kept.
+  // FAILED_PRECONDITION NOTHING_KEPT, or WRITTEN_SINCE when there were writes since the cut-over,
+  // which it does not have; `discard_writes` does it all the same.
+  virtual absl::StatusOr<uint64_t> RollBackReembed(const std::string& name, bool discard_writes) {
+    return Unsupported("re-embedding");
+  }
+  // Drops the kept one. FAILED_PRECONDITION NOTHING_KEPT.
+  virtual absl::StatusOr<uint64_t> FinishReembed(const std::string& name) {
+    return Unsupported("re-embedding");
+  }
+  virtual std::vector<ReembedInfo> ListReembeds() { return {}; }  // by name
 
   // Newest version; at least 1, strictly increasing over the life of the data folder.
   virtual uint64_t version() const = 0;

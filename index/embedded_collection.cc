@@ -200,6 +200,7 @@ Record EmbeddedCollection::MakeRecord(const View& view, absl::string_view id, re
   record.perceptual_hash = StoredIdentity::Of(item).perceptual_hash;
   record.original_bytes = item.original_bytes();
   record.source_uri = item.source_uri();
+  record.source_version = item.source_version();
   record.metadata = std::move(*item.mutable_metadata());
   if (with_vector) {
     if (std::optional<RowRef> row = view.Find(item.slot())) {
@@ -258,6 +259,11 @@ absl::StatusOr<ListPage> EmbeddedCollection::List(const ListOptions& list) {
   std::string from = CollectionPrefix(state_->id);
   if (!list.page_token.empty()) {
     auto last_id = DecodePageToken(list.page_token, state_->id, list.filter);
+    // A list that began before a re-embedding's cut-over goes on behind the same id.
+    if (const uint32_t before = state_->replaces.load(); !last_id.ok() && before != 0) {
+      auto earlier = DecodePageToken(list.page_token, before, list.filter);
+      if (earlier.ok()) last_id = std::move(earlier);
+    }
     if (!last_id.ok()) return last_id.status();
     from = ItemKey(state_->id, *last_id);
     from.push_back('\0');  // the first key behind it

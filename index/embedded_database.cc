@@ -32,11 +32,6 @@ constexpr uint64_t kTrimRounds = 30;
 // Always kept, for readers that are a little behind.
 constexpr uint64_t kKeptChanges = 10'000;
 
-absl::Status NoSuchCollection(const std::string& name) {
-  return Error(absl::StatusCode::kNotFound, "NO_SUCH_COLLECTION",
-               absl::StrCat("no collection '", name, "'"));
-}
-
 // 5 % of the disk that will hold `path`, 256 MiB to 1 GiB, but never more than half of it.
 uint64_t DefaultReserve(std::string path) {
   struct statvfs disk {};
@@ -77,6 +72,20 @@ class EmbeddedDatabase : public Database {
     return catalog_.DeleteAlias(alias);
   }
   std::vector<Alias> ListAliases() override { return catalog_.Aliases(); }
+  absl::StatusOr<std::unique_ptr<Reembedding>> BeginReembed(const std::string& name,
+                                                            const ModelChange& change) override {
+    return catalog_.BeginReembed(name, change);
+  }
+  absl::Status AbandonReembed(const std::string& name) override {
+    return catalog_.AbandonReembed(name);
+  }
+  absl::StatusOr<uint64_t> RollBackReembed(const std::string& name, bool discard_writes) override {
+    return catalog_.RollBackReembed(name, discard_writes);
+  }
+  absl::StatusOr<uint64_t> FinishReembed(const std::string& name) override {
+    return catalog_.FinishReembed(name);
+  }
+  std::vector<ReembedInfo> ListReembeds() override { return catalog_.ListReembeds(); }
 
   uint64_t version() const override { return engine_->commit.version(); }
   absl::Status WaitForVersion(uint64_t version, absl::Time deadline) override {
@@ -177,7 +186,7 @@ absl::StatusOr<std::shared_ptr<Collection>> EmbeddedDatabase::GetCollection(
 }
 
 std::vector<std::shared_ptr<Collection>> EmbeddedDatabase::ListCollections() {
-  const auto all = catalog_.All();
+  const auto all = catalog_.Serving();
   return {all.begin(), all.end()};
 }
 

@@ -91,6 +91,7 @@ absl::Status EmbeddedCollection::PatchBatch(const Patches& patches, const Update
 absl::StatusOr<UpdateResult> EmbeddedCollection::UpdateMetadata(
     absl::Span<const std::string> ids, const google::protobuf::Struct& patch,
     const UpdateOptions& options) {
+  state_->AwaitWrites();
   Gate::Pass pass(&engine_->gate);
   if (!pass.status().ok()) return pass.status();
   // An id given twice is patched once; both report its result.
@@ -147,6 +148,7 @@ absl::StatusOr<UpdateResult> EmbeddedCollection::UpdateMetadataByFilter(
   result.version = engine_->commit.version();
   for (size_t begin = 0; begin < ids.size(); begin += kBatchImages) {
     absl::Status status = options.proceed ? options.proceed() : absl::OkStatus();
+    state_->AwaitWrites();
     Gate::Pass pass(&engine_->gate);
     if (status.ok()) status = pass.status();
     // What changed since the filter was evaluated is matched again inside.

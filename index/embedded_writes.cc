@@ -65,6 +65,7 @@ void KeepContent(const records::Item& stored, StagedItem* item) {
 
 absl::StatusOr<UpsertResult> EmbeddedCollection::Upsert(std::vector<UpsertItem> items,
                                                         const UpsertOptions& upsert) {
+  state_->AwaitWrites();
   Gate::Pass pass(&engine_->gate);
   if (!pass.status().ok()) return pass.status();
   const uint64_t memory_limit = engine_->options.max_memory_bytes;
@@ -102,6 +103,7 @@ absl::StatusOr<UpsertResult> EmbeddedCollection::Upsert(std::vector<UpsertItem> 
     if (keep_originals) next.original = std::move(items[i].original);
     next.item.set_original_bytes(next.original.size());
     if (!look_alikes.empty()) next.look_alikes = std::move(look_alikes[i]);
+    next.item.set_source_version(items[i].source_version);
     if (next.has_metadata) *next.item.mutable_metadata() = *std::move(items[i].metadata);
     staged[at->second] = std::move(next);
   }
@@ -181,6 +183,7 @@ absl::StatusOr<UpsertResult> EmbeddedCollection::Upsert(std::vector<UpsertItem> 
 
 absl::StatusOr<DeleteResult> EmbeddedCollection::DeleteIds(absl::Span<const std::string> ids,
                                                            bool only_expired) {
+  if (!only_expired) state_->AwaitWrites();
   Gate::Pass pass(&engine_->gate);
   if (!pass.status().ok()) return pass.status();
   DeleteResult result;
@@ -218,6 +221,7 @@ absl::StatusOr<DeleteResult> EmbeddedCollection::Delete(absl::Span<const std::st
 absl::StatusOr<DeleteResult> EmbeddedCollection::DeleteByFilter(const std::string& filter_text) {
   auto filter = Filter::Parse(filter_text, engine_->options.limits);
   if (!filter.ok()) return filter.status();
+  state_->AwaitWrites();
   Gate::Pass pass(&engine_->gate);
   if (!pass.status().ok()) return pass.status();
   DeleteResult result;
@@ -255,6 +259,7 @@ absl::StatusOr<DeleteResult> EmbeddedCollection::DeleteByFilter(const std::strin
 }
 
 absl::Status EmbeddedCollection::SweepExpired() {
+  if (state_->frozen.load()) return absl::OkStatus();
   std::vector<std::string> ids = state_->TakeExpired();
   if (ids.empty()) return absl::OkStatus();
   absl::Status status = DeleteIds(ids, /*only_expired=*/true).status();

@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <string>
 #include <utility>
@@ -27,19 +28,27 @@ class Families {
  public:
   void Add(const std::string& name, const char* help, MetricType type, double value,
            Labels labels = {}) {
-    if (families_.empty() || families_.back().name != name) {
-      families_.push_back({name, help, type, {}});
+    auto family = std::find_if(families_.begin(), families_.end(),
+                               [&](const MetricFamily& known) { return known.name == name; });
+    if (family == families_.end()) {
+      family = families_.insert(family, {name, help, type, {}});
     }
     ClientMetric metric;
     metric.label = std::move(labels);
+    if (!model_.empty()) metric.label.push_back({"model", model_});
     (type == MetricType::Counter ? metric.counter.value : metric.gauge.value) = value;
-    families_.back().metric.push_back(std::move(metric));
+    family->metric.push_back(std::move(metric));
   }
+
+  // What is added from now on is of this model; empty: of the default one, whose series have no
+  // such label.
+  void SetModel(std::string id) { model_ = std::move(id); }
 
   std::vector<MetricFamily> Take() { return std::move(families_); }
 
  private:
   std::vector<MetricFamily> families_;
+  std::string model_;
 };
 
 void AddLanes(const encoder::BatchingStats& stats, Families& out) {
@@ -165,21 +174,24 @@ void AddProcess(Families& out) {
 class BackendMetrics : public prometheus::Collectable {
  public:
   explicit BackendMetrics(const Backend& backend)
-      : encoder_(backend.encoder), batching_(backend.batching), database_(backend.database) {}
+      : models_(backend.models), database_(backend.database) {}
 
   std::vector<MetricFamily> Collect() const override {
     Families out;
-    if (batching_ != nullptr) AddEncoder(batching_->stats(), out);
-    out.Add("imagesearch_model_memory_bytes", "Memory of the model's weights", MetricType::Gauge,
-            static_cast<double>(encoder_->model().memory_bytes));
+    for (const Models::ModelPtr& model : models_->List()) {
+      out.SetModel(model == models_->Default() ? "" : model->info().id);
+      if (model->batching != nullptr) AddEncoder(model->batching->stats(), out);
+      out.Add("imagesearch_model_memory_bytes", "Memory of the model's weights", MetricType::Gauge,
+              static_cast<double>(model->info().memory_bytes));
+    }
+    out.SetModel("");
     AddCollections(*database_, out);
     AddProcess(out);
     return out.Take();
   }
 
  private:
-  const std::shared_ptr<encoder::Encoder> encoder_;
-  encoder::BatchingEncoder* const batching_;
+  const std::shared_ptr<Models> models_;
   const std::shared_ptr<index::Database> database_;
 };
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "server/handlers/handlers.h"
+#include "server/handlers/reembed.h"
 
 namespace imagesearch::server {
 namespace {
@@ -64,6 +65,10 @@ Method MakeMethod(absl::string_view service, absl::string_view name, Scope scope
 #define IMAGESEARCH_METHOD(service, name, scope, lane) \
   MakeMethod<&name, v1::name##Request, v1::name##Response>(service, #name, scope, lane)
 
+// Those that answer with an Operation.
+#define IMAGESEARCH_OPERATION(name, scope, lane) \
+  MakeMethod<&name, v1::name##Request, v1::Operation>(kAdmin, #name, scope, lane)
+
 }  // namespace
 
 absl::Span<const Method> Methods() {
@@ -86,12 +91,26 @@ absl::Span<const Method> Methods() {
       IMAGESEARCH_METHOD(kAdmin, SetAlias, Scope::kAdmin, &WriteLane),
       IMAGESEARCH_METHOD(kAdmin, DeleteAlias, Scope::kAdmin, &WriteLane),
       IMAGESEARCH_METHOD(kAdmin, ListAliases, Scope::kRead, &ReadLane),
+      IMAGESEARCH_METHOD(kAdmin, ListModels, Scope::kRead, &ReadLane),
+      IMAGESEARCH_METHOD(kAdmin, LoadModel, Scope::kAdmin, &WriteLane),
+      IMAGESEARCH_METHOD(kAdmin, UnloadModel, Scope::kAdmin, &WriteLane),
+      IMAGESEARCH_METHOD(kAdmin, ListOperations, Scope::kRead, &ReadLane),
+      IMAGESEARCH_OPERATION(GetOperation, Scope::kRead, &ReadLane),
+      IMAGESEARCH_OPERATION(CancelOperation, Scope::kAdmin, &WriteLane),
+      IMAGESEARCH_OPERATION(PauseOperation, Scope::kAdmin, &WriteLane),
+      IMAGESEARCH_OPERATION(ResumeOperation, Scope::kAdmin, &WriteLane),
+      IMAGESEARCH_OPERATION(CreateBackup, Scope::kAdmin, &WriteLane),
+      IMAGESEARCH_OPERATION(Compact, Scope::kAdmin, &WriteLane),
+      IMAGESEARCH_OPERATION(Reembed, Scope::kAdmin, &WriteLane),
+      IMAGESEARCH_METHOD(kAdmin, RollbackReembed, Scope::kAdmin, &WriteLane),
+      IMAGESEARCH_METHOD(kAdmin, FinishReembed, Scope::kAdmin, &WriteLane),
       IMAGESEARCH_METHOD(kAdmin, GetServerInfo, Scope::kRead, &ReadLane),
   };
   return kMethods;
 }
 
 #undef IMAGESEARCH_METHOD
+#undef IMAGESEARCH_OPERATION
 
 const Method& FindDuplicatesMethod() {
   static const Method kMethod =

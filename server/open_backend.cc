@@ -6,11 +6,11 @@
 #include <thread>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "encoder/batching_encoder.h"
-#include "encoder/clip/clip_encoder.h"
-#include "encoder/clip/self_test.h"
+#include "absl/strings/str_split.h"
 #include "index/embedded_database.h"
+#include "server/clip_model_loader.h"
 #include "server/config/limits.h"
 #include "server/text_sample.h"
 
@@ -25,42 +25,29 @@ absl::Status Prefixed(absl::string_view what, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(what, ": ", status.message()));
 }
 
-absl::StatusOr<std::unique_ptr<encoder::BatchingEncoder>> OpenEncoder(const ServerConfig& config) {
-  const Limits limits = LimitsOf(config);
-  encoder::ClipOptions options;
-  options.model_dir = config.model();
-  if (options.model_dir.empty()) {
+// The default model, then those of --models.
+absl::StatusOr<std::shared_ptr<Models>> OpenModels(const ServerConfig& config,
+                                                   ClipModelLoader& loader) {
+  std::string folder = config.model();
+  if (folder.empty()) {
     absl::StatusOr<std::string> shipped = ShippedModel();
     if (!shipped.ok()) return shipped.status();
-    options.model_dir = *std::move(shipped);
+    folder = *std::move(shipped);
   }
-  absl::StatusOr<encoder::Precision> precision = encoder::ParsePrecision(config.precision());
-  if (!precision.ok()) return precision.status();
-  options.precision = *precision;
-  absl::StatusOr<encoder::DeviceChoice> device = encoder::ParseDevice(config.device());
-  if (!device.ok()) return device.status();
-  options.device = *device;
-  options.threads = config.encoder_threads();
-  options.image_limits = limits.image;
-  options.max_text_bytes = limits.max_text_bytes;
-  options.scaled_jpeg_decode = config.scaled_jpeg_decode();
-  auto clip = encoder::OpenClip(options);
-  if (!clip.ok()) return Prefixed("model", clip.status());
-  absl::Status status = encoder::SelfTest(**clip, options);
-  if (!status.ok()) return Prefixed("model", status);
-
-  encoder::BatchingOptions batching;
-  batching.prepare_threads = config.prepare_threads();
-  batching.thread_nice = config.encoder_nice();
-  batching.max_queued_bytes = static_cast<uint64_t>(config.max_queued_mb()) << 20;
-  batching.max_queued_pixels = static_cast<uint64_t>(config.max_queued_megapixels()) * 1'000'000;
-  batching.max_queued_items = config.max_queued_items();
-  batching.max_image_pixels = limits.image.max_pixels;
-  batching.max_batch_images = config.max_batch_images();
-  batching.max_batch_texts = config.max_batch_texts();
-  batching.min_bulk_share = config.min_bulk_share();
-  batching.text_cache_entries = config.text_cache_entries();
-  return encoder::MakeBatchingEncoder(*std::move(clip), batching);
+  absl::StatusOr<ServedModel> first = loader.Load(folder, "");
+  if (!first.ok()) return Prefixed("model", first.status());
+  auto models = std::make_shared<Models>(*std::move(first));
+  for (absl::string_view name : absl::StrSplit(config.models(), ',', absl::SkipWhitespace())) {
+    // A bare name lies in --models-dir; this is the operator's own word, so any path will do.
+    fs::path path(std::string(absl::StripAsciiWhitespace(name)));
+    if (!path.has_parent_path() && !config.models_dir().empty()) {
+      path = fs::path(config.models_dir()) / path;
+    }
+    absl::StatusOr<ServedModel> model = loader.Load(path.string(), "");
+    absl::Status status = model.ok() ? models->Add(*std::move(model)) : model.status();
+    if (!status.ok()) return Prefixed(absl::StrCat("--models ", path.string()), status);
+  }
+  return models;
 }
 
 absl::Status Restore(const ServerConfig& config,
@@ -133,20 +120,24 @@ absl::StatusOr<Backend> OpenBackend(const ServerConfig& config,
   std::thread opener([database, config, on_progress, texts] {
     *database = OpenDatabase(config, on_progress, texts);
   });
-  auto encoder = OpenEncoder(config);
-  if (!encoder.ok()) {
+  auto loader = std::make_shared<ClipModelLoader>(config);
+  auto models = OpenModels(config, *loader);
+  if (!models.ok()) {
     // Recovery may take long and can't be stopped. The caller must end the process; as after a
     // crash, nothing that was acknowledged is lost.
     opener.detach();
-    return encoder.status();
+    return models.status();
   }
   opener.join();
   if (!database->ok()) return database->status();
   Backend backend;
-  backend.batching = encoder->get();
-  backend.encoder = *std::move(encoder);
+  backend.encoder = (*models)->Default()->encoder;
+  backend.batching = (*models)->Default()->batching;
+  backend.models = *std::move(models);
+  backend.loader = std::move(loader);
+  backend.data_dir = config.data_dir();
   // Not before the data folder is open: it may have had to be empty.
-  texts->Add(backend.encoder);
+  for (const Models::ModelPtr& model : backend.models->List()) texts->Add(model->encoder);
   backend.database = std::move(**database);
   return backend;
 }

@@ -15,6 +15,7 @@
 #include "server/grpc/services.h"
 #include "server/handlers/target.h"
 #include "server/logging.h"
+#include "server/operations/reembed.h"
 
 namespace imagesearch::server {
 namespace {
@@ -73,6 +74,14 @@ void WarnOfOpenPort(const std::string& address, const Guard& guard) {
   }
 }
 
+ServerFacts WithFolders(const ServerConfig& config, ServerFacts facts) {
+  facts.backup_dir = config.backup_dir();
+  facts.models_dir = config.models_dir();
+  facts.source_dir = config.source_dir();
+  facts.models_memory_bytes = static_cast<uint64_t>(config.models_memory_mb()) << 20;
+  return facts;
+}
+
 absl::Status MakeDefaultCollection(const Backend& backend) {
   if (backend.database->GetCollection(kDefaultCollection).ok()) return absl::OkStatus();
   const encoder::ModelInfo& model = backend.encoder->model();
@@ -90,7 +99,7 @@ absl::Status MakeDefaultCollection(const Backend& backend) {
 Server::Server(const ServerConfig& config, ServerFacts facts, std::unique_ptr<Guard> guard)
     : config_(config),
       guard_(std::move(guard)),
-      state_(LimitsOf(config), std::move(facts)),
+      state_(LimitsOf(config), WithFolders(config, std::move(facts))),
       runner_(RunnerOptions(config), &state_, &metrics_, guard_.get()),
       streams_(StreamOptions(config), &state_, &metrics_, guard_.get()),
       services_(MakeServices(&runner_, &streams_)) {}
@@ -150,6 +159,11 @@ absl::Status Server::Serve(Backend backend) {
   }
   absl::Status status = MakeDefaultCollection(backend);
   if (!status.ok()) return status;
+  auto operations =
+      Operations::Open(backend.data_dir.empty() ? "" : backend.data_dir + "/operations");
+  if (!operations.ok()) return operations.status();
+  backend.operations = *std::move(operations);
+  RestoreOperations(backend, state_.facts(), state_.limits());
   metrics_.AddSource(MakeBackendMetrics(backend));
   state_.SetBackend(std::make_shared<const Backend>(std::move(backend)));
   state_.SetProgress("");
@@ -228,7 +242,10 @@ absl::Status Server::Drain() {
                       std::chrono::milliseconds(config_.drain_timeout_ms()));
   const auto backend = state_.backend();
   absl::Status status;
-  if (backend.ok()) status = (*backend)->database->Close(absl::Now() + kSnapshotTime);
+  if (backend.ok()) {
+    (*backend)->operations->Stop();
+    status = (*backend)->database->Close(absl::Now() + kSnapshotTime);
+  }
   Log(status.ok() ? LogLevel::kInfo : LogLevel::kError, "stopped",
       {{"cause", std::string(status.message())}});
   return status;

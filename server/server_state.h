@@ -14,7 +14,9 @@
 #include "encoder/encoder.h"
 #include "index/database.h"
 #include "index/rank/relevance.h"
+#include "server/model_loader.h"
 #include "server/models.h"
+#include "server/operations/operations.h"
 
 namespace imagesearch::server {
 
@@ -28,12 +30,23 @@ struct Backend {
   std::shared_ptr<index::Database> database;
   // All models, the default one included. Server::Serve makes it of `encoder` where it is null.
   std::shared_ptr<Models> models;
+  // Opens further models; null: none can be loaded.
+  std::shared_ptr<ModelLoader> loader;
+  // Where the log of operations is kept; empty: nowhere.
+  std::string data_dir;
+  // Server::Serve makes it. Its work ends before the rest does.
+  std::shared_ptr<Operations> operations;
 };
 
 struct ServerFacts {
   std::string version;     // of the release
   std::string simd_level;  // of the index kernels
   int encoder_threads = 0;
+  // Server::Start takes these from the configuration; empty or 0: none.
+  std::string backup_dir;
+  std::string models_dir;
+  std::string source_dir;
+  uint64_t models_memory_bytes = 0;
 };
 
 // Thread-safe.

@@ -53,6 +53,8 @@ void AddSearchCommands(CLI::App* app, Context* context);
 void AddImageCommands(CLI::App* app, Context* context);
 void AddAdminCommands(CLI::App* app, Context* context);
 void AddAliasCommands(CLI::App* app, Context* context);
+void AddModelCommands(CLI::App* app, Context* context);
+void AddOperationCommands(CLI::App* app, Context* context);
 void AddIndexCommand(CLI::App* app, Context* context);
 void AddTransferCommands(CLI::App* app, Context* context);
 void AddClassifyCommand(CLI::App* app, Context* context);

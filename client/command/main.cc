@@ -74,6 +74,8 @@ int main(int argc, char** argv) {
   AddUpdateCommand(&app, &context);
   AddAdminCommands(&app, &context);
   AddAliasCommands(&app, &context);
+  AddModelCommands(&app, &context);
+  AddOperationCommands(&app, &context);
   AddTransferCommands(&app, &context);
   AddEvaluateCommand(&app, &context);
   AddKeyCommands(&app, &context);

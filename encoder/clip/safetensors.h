@@ -40,6 +40,9 @@ class Safetensors {
   // Null when there is no such tensor.
   const TensorView* Find(const std::string& name) const;
 
+  // All of them, by name.
+  const std::map<std::string, TensorView>& tensors() const { return tensors_; }
+
   // The weight files, in the order of their names.
   const std::vector<std::unique_ptr<MappedFile>>& files() const { return files_; }
 

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "base/error.h"
 
 namespace imagesearch::index {
@@ -110,6 +111,10 @@ void CollectionState::Apply(std::vector<MemoryChange> changes, uint64_t version,
   auto next = std::make_shared<View>(*view());
   for (MemoryChange& change : changes) {
     stored_bytes.fetch_add(change.stored_bytes);
+    if (changed_ && !too_many_changed_) {
+      changed_->insert(change.id);
+      if ((too_many_changed_ = changed_->size() > kMaxChanged)) changed_->clear();
+    }
     if (change.removed_slot) {
       fields_->Remove(*change.removed_slot, change.id, change.old_metadata);
       if (keywords_ != nullptr) keywords_->Remove(*change.removed_slot, change.old_metadata);
@@ -138,6 +143,40 @@ void CollectionState::Apply(std::vector<MemoryChange> changes, uint64_t version,
   next->snapshot = std::move(snapshot);
   Publish(std::move(next));
   change_sequence_.fetch_add(1);
+}
+
+void CollectionState::TrackChanges(bool on) {
+  MutexLock lock(&apply_mutex_);
+  changed_.reset();
+  if (on) changed_.emplace();
+  too_many_changed_ = false;
+}
+
+std::optional<std::vector<std::string>> CollectionState::TakeChanged() {
+  MutexLock lock(&apply_mutex_);
+  if (!changed_ || std::exchange(too_many_changed_, false)) return std::nullopt;
+  std::vector<std::string> ids(changed_->begin(), changed_->end());
+  changed_->clear();
+  return ids;
+}
+
+bool CollectionState::HasChanged() const {
+  MutexLock lock(&apply_mutex_);
+  return !changed_ || too_many_changed_ || !changed_->empty();
+}
+
+void CollectionState::HoldWrites(absl::Time until) {
+  MutexLock lock(&hold_mutex_);
+  hold_until_ = until;
+  hold_changed_.SignalAll();
+}
+
+void CollectionState::AwaitWrites() {
+  MutexLock lock(&hold_mutex_);
+  for (absl::Time now = absl::Now(); now < hold_until_; now = absl::Now()) {
+    hold_changed_.WaitUntil(&hold_mutex_,
+                            CondVar::Clock::now() + absl::ToChronoNanoseconds(hold_until_ - now));
+  }
 }
 
 bool CollectionState::Kill(View* view, uint32_t slot) {
@@ -297,6 +336,7 @@ void CollectionState::Clear() {
   expired_.clear();
   next_expiry_.store(kNever);
   stored_bytes.store(0);
+  too_many_changed_ = true;  // a write that seemed to fail may have reached the log
   Publish(std::make_shared<View>());
 }
 

@@ -15,7 +15,9 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "base/mutex.h"
 #include "index/filter/field_index.h"
@@ -133,6 +135,21 @@ class CollectionState {
 
   RecallProbe probe;
 
+  // Set while a re-embedding's other collection serves in its place: every write is refused.
+  std::atomic<bool> frozen{false};
+  // The collection whose place it took; 0: none.
+  std::atomic<uint32_t> replaces{0};
+
+  // While `on`, ids that Apply changes are remembered (afresh from each TrackChanges(true) on).
+  void TrackChanges(bool on);
+  // Those since the call before; nullopt: more than a million, or not tracked.
+  std::optional<std::vector<std::string>> TakeChanged();
+  bool HasChanged() const;
+  // Until then AwaitWrites blocks; the infinite past lets writers go on.
+  void HoldWrites(absl::Time until);
+  // To be called before a caller's write is queued, without a lock.
+  void AwaitWrites();
+
   // Sum of StoredBytes over the stored images, expired ones included until they are deleted.
   std::atomic<int64_t> stored_bytes{0};
   // Of the slots in use; expired images leave it when they are deleted.
@@ -169,6 +186,15 @@ class CollectionState {
   // Odd while the field index and the view change.
   std::atomic<uint64_t> change_sequence_{0};
   std::atomic<int64_t> next_expiry_;
+
+  // Changed ids, once tracked; more than kMaxChanged: the marker alone.
+  static constexpr size_t kMaxChanged = 1'000'000;
+  std::optional<absl::flat_hash_set<std::string>> changed_ ABSL_GUARDED_BY(apply_mutex_);
+  bool too_many_changed_ ABSL_GUARDED_BY(apply_mutex_) = false;
+
+  Mutex hold_mutex_;
+  CondVar hold_changed_;
+  absl::Time hold_until_ ABSL_GUARDED_BY(hold_mutex_) = absl::InfinitePast();
 
   mutable Mutex current_mutex_;
   CollectionOptions current_ ABSL_GUARDED_BY(current_mutex_);

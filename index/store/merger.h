@@ -28,8 +28,7 @@ class Merger {
  private:
   std::optional<MergePlan> Plan(MergeOccasion occasion, const View& view) const;
   absl::Status Merge(const MergePlan& plan, const View& view, int threads,
-                     const JobControl& control)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+                     const JobControl& control) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   Engine* const engine_;
   const std::shared_ptr<CollectionState> state_;

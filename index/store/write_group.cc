@@ -33,6 +33,13 @@ absl::StatusOr<std::optional<records::Item>> WriteGroup::Find(const CollectionSt
 
 absl::Status WriteGroup::Begin(const std::shared_ptr<CollectionState>& collection,
                                uint64_t max_puts) {
+  if (collection->frozen.load()) {
+    return WithRetryAfter(
+        Error(absl::StatusCode::kUnavailable, "MOVED",
+              "the collection has just moved to another model and nothing was written: send the "
+              "write again"),
+        absl::Milliseconds(50));
+  }
   std::unique_ptr<Touched>& touched = touched_[collection->id];
   if (touched == nullptr) {
     auto fresh = std::make_unique<Touched>();

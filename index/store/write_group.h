@@ -32,7 +32,8 @@ class WriteGroup {
 
   // One op: Begin, any number of Put, Update and Remove, then End. Only Begin can fail, so an op is
   // in the group wholly or not at all. `max_puts`: at most so many Puts will follow;
-  // RESOURCE_EXHAUSTED SLOTS when the collection has not that many slot numbers left.
+  // RESOURCE_EXHAUSTED SLOTS when the collection has not that many slot numbers left, UNAVAILABLE
+  // MOVED when it is frozen.
   absl::Status Begin(const std::shared_ptr<CollectionState>& collection, uint64_t max_puts);
   // Gives the image a fresh slot. `old`: what Find returned. Slot and version of `item` are set
   // here. `original`: its upload, to be kept; empty: none, and the old image's goes.

@@ -38,7 +38,20 @@ using RawCollections = v1::Admin::WithRawCallbackMethod_CreateCollection<
 template <typename S>
 using RawAliases = v1::Admin::WithRawCallbackMethod_SetAlias<
     v1::Admin::WithRawCallbackMethod_DeleteAlias<v1::Admin::WithRawCallbackMethod_ListAliases<S>>>;
-using RawAdmin = RawCollections<RawAliases<v1::Admin::Service>>;
+template <typename S>
+using RawModels = v1::Admin::WithRawCallbackMethod_ListModels<
+    v1::Admin::WithRawCallbackMethod_LoadModel<v1::Admin::WithRawCallbackMethod_UnloadModel<S>>>;
+template <typename S>
+using RawOperations = v1::Admin::WithRawCallbackMethod_ListOperations<
+    v1::Admin::WithRawCallbackMethod_GetOperation<v1::Admin::WithRawCallbackMethod_CancelOperation<
+        v1::Admin::WithRawCallbackMethod_PauseOperation<
+            v1::Admin::WithRawCallbackMethod_ResumeOperation<S>>>>>;
+template <typename S>
+using RawWork =
+    v1::Admin::WithRawCallbackMethod_CreateBackup<v1::Admin::WithRawCallbackMethod_Compact<
+        v1::Admin::WithRawCallbackMethod_Reembed<v1::Admin::WithRawCallbackMethod_RollbackReembed<
+            v1::Admin::WithRawCallbackMethod_FinishReembed<S>>>>>;
+using RawAdmin = RawCollections<RawAliases<RawModels<RawOperations<RawWork<v1::Admin::Service>>>>>;
 
 #define IMAGESEARCH_UNARY(name)                                                       \
   ServerUnaryReactor* name(CallbackServerContext* context, const ByteBuffer* request, \
@@ -94,6 +107,19 @@ class AdminService final : public RawAdmin {
   IMAGESEARCH_UNARY(SetAlias)
   IMAGESEARCH_UNARY(DeleteAlias)
   IMAGESEARCH_UNARY(ListAliases)
+  IMAGESEARCH_UNARY(ListModels)
+  IMAGESEARCH_UNARY(LoadModel)
+  IMAGESEARCH_UNARY(UnloadModel)
+  IMAGESEARCH_UNARY(ListOperations)
+  IMAGESEARCH_UNARY(GetOperation)
+  IMAGESEARCH_UNARY(CancelOperation)
+  IMAGESEARCH_UNARY(PauseOperation)
+  IMAGESEARCH_UNARY(ResumeOperation)
+  IMAGESEARCH_UNARY(CreateBackup)
+  IMAGESEARCH_UNARY(Compact)
+  IMAGESEARCH_UNARY(Reembed)
+  IMAGESEARCH_UNARY(RollbackReembed)
+  IMAGESEARCH_UNARY(FinishReembed)
   IMAGESEARCH_UNARY(GetServerInfo)
 
  private:

@@ -164,6 +164,9 @@ absl::Status GetServerInfo(ServerState& state, CallContext& call, v1::GetServerI
     return absl::OkStatus();
   }
   FillModel((*backend)->encoder->model(), response->mutable_model());
+  for (const Models::ModelPtr& model : (*backend)->models->List()) {
+    FillModel(model->info(), response->add_models());
+  }
   response->set_version((*backend)->database->version());
   response->set_instance_id((*backend)->database->instance_id());
   return absl::OkStatus();

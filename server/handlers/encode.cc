@@ -19,6 +19,8 @@ absl::Status Encode(ServerState& state, CallContext& call, v1::EncodeRequest* re
   if (!status.ok()) return status;
   auto backend = state.backend();
   if (!backend.ok()) return backend.status();
+  const absl::StatusOr<Models::ModelPtr> model = (*backend)->models->Find(request->model());
+  if (!model.ok()) return AtField(model.status(), "model");
 
   const size_t count = request->inputs_size();
   std::vector<absl::Status> statuses(count);
@@ -39,8 +41,8 @@ absl::Status Encode(ServerState& state, CallContext& call, v1::EncodeRequest* re
   std::vector<absl::StatusOr<encoder::Embedding>> embeddings;
   {
     StageTimer timer(call, "encode");
-    embeddings = (*backend)->encoder->Encode(std::move(inputs),
-                                             call.EncodeOptions(encoder::Priority::kInteractive));
+    embeddings = (*model)->encoder->Encode(std::move(inputs),
+                                           call.EncodeOptions(encoder::Priority::kInteractive));
   }
   for (size_t k = 0; k < owners.size(); ++k) statuses[owners[k]] = embeddings[k].status();
   status = RefusalOfAll(statuses);
@@ -57,7 +59,7 @@ absl::Status Encode(ServerState& state, CallContext& call, v1::EncodeRequest* re
     FillStatus(AtField(statuses[i], absl::StrCat("inputs[", i, "]")),
                response->mutable_results(i)->mutable_status());
   }
-  FillModel((*backend)->encoder->model(), response->mutable_model());
+  FillModel((*model)->info(), response->mutable_model());
   return absl::OkStatus();
 }
 

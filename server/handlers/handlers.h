@@ -61,6 +61,27 @@ absl::Status DeleteAlias(ServerState& state, CallContext& call, v1::DeleteAliasR
                          v1::DeleteAliasResponse* response);
 absl::Status ListAliases(ServerState& state, CallContext& call, v1::ListAliasesRequest* request,
                          v1::ListAliasesResponse* response);
+absl::Status ListModels(ServerState& state, CallContext& call, v1::ListModelsRequest* request,
+                        v1::ListModelsResponse* response);
+absl::Status LoadModel(ServerState& state, CallContext& call, v1::LoadModelRequest* request,
+                       v1::LoadModelResponse* response);
+absl::Status UnloadModel(ServerState& state, CallContext& call, v1::UnloadModelRequest* request,
+                         v1::UnloadModelResponse* response);
+absl::Status ListOperations(ServerState& state, CallContext& call,
+                            v1::ListOperationsRequest* request,
+                            v1::ListOperationsResponse* response);
+absl::Status GetOperation(ServerState& state, CallContext& call, v1::GetOperationRequest* request,
+                          v1::Operation* response);
+absl::Status CancelOperation(ServerState& state, CallContext& call,
+                             v1::CancelOperationRequest* request, v1::Operation* response);
+absl::Status PauseOperation(ServerState& state, CallContext& call,
+                            v1::PauseOperationRequest* request, v1::Operation* response);
+absl::Status ResumeOperation(ServerState& state, CallContext& call,
+                             v1::ResumeOperationRequest* request, v1::Operation* response);
+absl::Status CreateBackup(ServerState& state, CallContext& call, v1::CreateBackupRequest* request,
+                          v1::Operation* response);
+absl::Status Compact(ServerState& state, CallContext& call, v1::CompactRequest* request,
+                     v1::Operation* response);
 absl::Status GetServerInfo(ServerState& state, CallContext& call, v1::GetServerInfoRequest* request,
                            v1::GetServerInfoResponse* response);
 

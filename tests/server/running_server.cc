@@ -80,8 +80,22 @@ void RunningServer::Serve() {
   Backend backend;
   backend.encoder = encoder_;
   backend.database = *std::move(database);
+  backend.data_dir = options.data_dir;
+  backend.loader = loader_;
+  backend.models = std::make_shared<Models>(ServedModel{"", encoder_, nullptr});
+  for (const encoder::FakeEncoderOptions& fake : more_models_) {
+    EXPECT_TRUE(
+        backend.models->Add({"", std::make_shared<encoder::FakeEncoder>(fake), nullptr}).ok());
+  }
   const absl::Status status = server_->Serve(std::move(backend));
   EXPECT_TRUE(status.ok()) << status;
+}
+
+void RunningServer::AddModel(const encoder::FakeEncoderOptions& fake) {
+  more_models_.push_back(fake);
+  EXPECT_TRUE((*server_->state().backend())
+                  ->models->Add({"", std::make_shared<encoder::FakeEncoder>(fake), nullptr})
+                  .ok());
 }
 
 void RunningServer::Restart(const std::string& model_id) {

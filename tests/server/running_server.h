@@ -27,11 +27,16 @@ class RunningServer {
   ~RunningServer();
 
   void Serve();
+  // A further model of the running server, and of those that Restart makes.
+  void AddModel(const encoder::FakeEncoderOptions& fake);
+  // What later Serve calls give to the server for LoadModel.
+  void SetLoader(std::shared_ptr<ModelLoader> loader) { loader_ = std::move(loader); }
   // Stops and starts again on the same data folder, with `model_id` as the encoder's model.
   void Restart(const std::string& model_id);
 
   Server& server() { return *server_; }
   encoder::FakeEncoder& encoder() { return *encoder_; }
+  const std::string& folder() const { return folder_; }
   std::shared_ptr<grpc::Channel> channel() { return channel_; }
   v1::ImageSearch::Stub& images() { return *images_; }
   v1::Admin::Stub& admin() { return *admin_; }
@@ -51,6 +56,8 @@ class RunningServer {
 
   ServerConfig config_;
   encoder::FakeEncoderOptions fake_;
+  std::vector<encoder::FakeEncoderOptions> more_models_;
+  std::shared_ptr<ModelLoader> loader_;
   std::string folder_;
   std::shared_ptr<encoder::FakeEncoder> encoder_;
   std::unique_ptr<Server> server_;
