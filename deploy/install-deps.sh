@@ -3,7 +3,8 @@
 # apt packages, LibTorch (unpacked from the PyPI wheel) and the google/rpc protos under .deps/.
 # Usage: deploy/install-deps.sh [--tests]; safe to run again, quick when nothing is missing.
 # --tests adds what only tests need: chromium and its driver for the page, npm for the training recipe, openssl for
-# certificates, strace for injected faults, clang for the fuzzers.
+# certificates, strace for injected faults, clang for the fuzzers, HAProxy, and two Milvus servers from PyPI
+# (.deps/milvus and .deps/milvus-lite, each a virtual environment of its own).
 # Environment: LIBTORCH_DIR=DIR uses another LibTorch (a CUDA build, say) instead of the wheel's.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -31,7 +32,7 @@ packages=(
 case "${1:-}" in
   "") ;;
   --tests)
-    packages+=(chromium chromium-driver openssl strace clang libclang-rt-dev)
+    packages+=(chromium chromium-driver haproxy openssl strace clang libclang-rt-dev)
     command -v npm >/dev/null || packages+=(npm)
     ;;
   *) die "unknown option '$1' (the only one is --tests)" ;;
@@ -75,5 +76,21 @@ if [ ! -e "$deps/googleapis/google/rpc/error_details.proto" ]; then
     die "pip could not fetch googleapis-common-protos==$googleapis_version"
   unzip -qo "$deps"/wheel/googleapis_common_protos-*.whl 'google/rpc/*.proto' -d "$deps/googleapis"
   rm -rf "$deps/wheel"
+fi
+
+# milvus_server NAME REQUIREMENT...: a virtual environment .deps/NAME with exactly these.
+milvus_server() {
+  local venv=$deps/$1
+  shift
+  [ "$(cat "$venv/stamp" 2>/dev/null)" = "$*" ] && return
+  echo "install-deps: fetching $* into .deps/$(basename "$venv")"
+  rm -rf "$venv"
+  python3 -m venv "$venv" || die "python3 -m venv failed: install python3-venv"
+  "$venv/bin/python" -m pip install -q --disable-pip-version-check "$@" || die "pip could not install $*"
+  echo "$*" >"$venv/stamp"
+}
+if [ "${1:-}" = --tests ]; then
+  milvus_server milvus milvus==2.3.5
+  milvus_server milvus-lite milvus-lite==3.2.2 pymilvus==3.0.2
 fi
 echo "install-deps: ready"

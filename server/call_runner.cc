@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/call_deadline.h"
 #include "base/error.h"
 #include "server/logging.h"
 
@@ -172,6 +173,7 @@ void CallRunner::Start(const Method& method, CallContext* call, google::protobuf
     } else if (begin >= call->deadline) {
       status = absl::DeadlineExceededError("the deadline passed before the call could start");
     } else {
+      const CallDeadline deadline(call->deadline);
       try {
         status = method.run(state_, *call, request, response);
       } catch (const std::exception& exception) {

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "index/embedded_database.h"
+#include "index/milvus/milvus_database.h"
 #include "server/clip_model_loader.h"
 #include "server/config/limits.h"
 #include "server/text_sample.h"
@@ -50,6 +51,28 @@ absl::StatusOr<std::shared_ptr<Models>> OpenModels(const ServerConfig& config,
   return models;
 }
 
+absl::StatusOr<std::unique_ptr<index::Database>> OpenMilvus(
+    const ServerConfig& config, const std::function<void(const std::string&)>& on_progress) {
+  index::MilvusOptions options;
+  absl::StatusOr<std::string> address = index::MilvusAddress(config.index());
+  if (!address.ok()) return Prefixed("--index", address.status());
+  options.address = *std::move(address);
+  options.user = config.milvus_user();
+  options.password = config.milvus_password();
+  options.tls = config.milvus_tls();
+  options.ca_file = config.milvus_ca();
+  options.database = config.milvus_database();
+  options.prefix = config.milvus_prefix();
+  options.shards = config.milvus_shards();
+  options.call_timeout = absl::Milliseconds(config.milvus_timeout_ms());
+  options.sweep_interval = absl::Seconds(config.milvus_sweep_s());
+  options.limits = LimitsOf(config);
+  options.on_progress = on_progress;
+  auto database = index::OpenMilvus(options);
+  if (!database.ok()) return Prefixed("Milvus", database.status());
+  return database;
+}
+
 absl::Status Restore(const ServerConfig& config,
                      const std::function<void(const std::string&)>& on_progress) {
   index::JobControl control;
@@ -70,6 +93,7 @@ absl::Status Restore(const ServerConfig& config,
 absl::StatusOr<std::unique_ptr<index::Database>> OpenDatabase(
     const ServerConfig& config, const std::function<void(const std::string&)>& on_progress,
     std::shared_ptr<TextSamples> texts) {
+  if (!config.index().empty()) return OpenMilvus(config, on_progress);
   if (!config.restore().empty()) {
     absl::Status restored = Restore(config, on_progress);
     if (!restored.ok()) return Prefixed("restore", restored);

@@ -1,4 +1,4 @@
-// Opens the two rooms as configured: model and data folder, side by side.
+// Opens the two rooms as configured: model and data folder or Milvus, side by side.
 #ifndef IMAGESEARCH_SERVER_OPEN_BACKEND_H_
 #define IMAGESEARCH_SERVER_OPEN_BACKEND_H_
 
@@ -15,7 +15,8 @@ namespace imagesearch::server {
 // NOT_FOUND with the places looked at.
 absl::StatusOr<std::string> ShippedModel();
 
-// Blocks until both are ready: weights read, self-test passed, towers warm, data recovered.
+// Blocks until both are ready: weights read, self-test passed, towers warm, data recovered or
+// Milvus reached, for which it waits without end.
 // `on_progress` gets what is being done, from any thread. Errors say which of the two failed and
 // why; after one of the model the process must end soon, since recovery may still run.
 absl::StatusOr<Backend> OpenBackend(const ServerConfig& config,

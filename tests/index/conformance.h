@@ -24,10 +24,22 @@ class Backend {
   virtual void AdvanceClock(absl::Duration by) = 0;
 };
 
+// What an engine does otherwise than index/collection.h promises. The suite asserts these.
+struct Differences {
+  // `exact` is refused with NOT_ON_MILVUS.
+  bool refuses_exact = false;
+  // A reader may see a part of a batch.
+  bool shows_halves_of_batches = false;
+  // A version is a time (milliseconds since 1970 above 18 bits), reached when it has passed, also
+  // without a write; a record's version lies a little before that of the write that made it.
+  bool versions_are_times = false;
+};
+
 struct BackendFactory {
   std::string name;  // of the test instance
   IndexOptions index;
   std::function<std::unique_ptr<Backend>()> make;
+  Differences differences = {};
 };
 
 inline std::ostream& operator<<(std::ostream& out, const BackendFactory& factory) {

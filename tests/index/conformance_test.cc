@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <cstdlib>
 #include <random>
 #include <thread>
 
@@ -62,6 +63,7 @@ class ConformanceTest : public ::testing::TestWithParam<BackendFactory> {
     options.name = "pictures";
     options.dimension = kDimension;
     options.index = GetParam().index;
+    if (db() == nullptr) std::abort();  // the backend said why
     auto version = db()->CreateCollection(options);
     EXPECT_TRUE(version.ok()) << version.status();
     collection_ = *db()->GetCollection("pictures");
@@ -125,9 +127,27 @@ class ConformanceTest : public ::testing::TestWithParam<BackendFactory> {
     return ids;
   }
 
+  // False where the engine refuses `exact`, which this asserts; then the query is made approximate.
+  bool MayBeExact(Query* query) {
+    query->exact = true;
+    if (!GetParam().differences.refuses_exact) return true;
+    const absl::Status refusal = collection_->Search(*query).status();
+    EXPECT_EQ(refusal.code(), absl::StatusCode::kUnimplemented) << refusal;
+    EXPECT_EQ(ReasonOf(refusal), "NOT_ON_MILVUS");
+    query->exact = false;
+    return false;
+  }
+
   std::unique_ptr<Backend> backend_;
   std::shared_ptr<Collection> collection_;
 };
+
+// How many of `wanted` are in `found`.
+size_t Overlap(const std::vector<std::string>& found, const std::vector<std::string>& wanted) {
+  return std::count_if(wanted.begin(), wanted.end(), [&](const std::string& id) {
+    return std::find(found.begin(), found.end(), id) != found.end();
+  });
+}
 
 Query MakeQuery(std::vector<float> vector, int limit = 10) {
   Query query;
@@ -292,7 +312,12 @@ TEST_P(ConformanceTest, EqualScoresAreOrderedById) {
   }
   UpsertOk(std::move(items));
   Query query = MakeQuery(Near(0, 0), 3);
-  query.exact = true;
+  if (!MayBeExact(&query)) {  // which of the equals come is the index's choice, not their order
+    const std::vector<std::string> ids = Ids(query);
+    EXPECT_THAT(ids, SizeIs(3));
+    EXPECT_TRUE(std::is_sorted(ids.begin(), ids.end()));
+    return;
+  }
   EXPECT_THAT(Ids(query), ElementsAre("copy00", "copy01", "copy02"));
   query.offset = 40;
   EXPECT_THAT(Ids(query), ElementsAre("copy40", "copy41", "copy42"));
@@ -378,13 +403,19 @@ TEST_P(ConformanceTest, ExpiredImagesAreHiddenTheMomentTheyExpire) {
 TEST_P(ConformanceTest, GetReturnsRecordsInOrder) {
   UpsertItem item = Item("a", Near(0, 0), Metadata("k", "v"));
   item.content_hash = "abc123";
+  const uint64_t before = db()->version();
   const uint64_t version = Upsert({item, Item("b", Near(1, 1))}).version;
   const auto records = Get({"b", "missing", "a"}, true);
   ASSERT_THAT(records, SizeIs(3));
   EXPECT_EQ(records[0]->vector, Normalised(Near(1, 1)));
   EXPECT_FALSE(records[1].has_value());
   EXPECT_EQ(records[2]->content_hash, "abc123");
-  EXPECT_EQ(records[2]->version, version);
+  if (GetParam().differences.versions_are_times) {
+    EXPECT_LE(records[2]->version, version);
+    EXPECT_GT(records[2]->version, before);
+  } else {
+    EXPECT_EQ(records[2]->version, version);
+  }
   EXPECT_EQ(records[2]->metadata.fields().at("k").string_value(), "v");
   EXPECT_EQ(records[2]->expire_time, absl::InfiniteFuture());
   EXPECT_THAT(Get({"a"}, false)[0]->vector, IsEmpty());
@@ -459,7 +490,7 @@ TEST_P(ConformanceTest, RestartAnswersTheSame) {
   std::vector<Query> queries;
   for (int i = 0; i < 20; ++i) {
     queries.push_back(MakeQuery(vector()));
-    queries.back().exact = true;
+    MayBeExact(&queries.back());
     if (i % 2) queries.back().filter = "k = \"odd\"";
   }
   std::vector<std::vector<std::string>> before;
@@ -497,6 +528,16 @@ TEST_P(ConformanceTest, ReadersNeverSeeHalfABatch) {
       while (!stop.load()) {
         auto result = collection_->Search(query);
         ASSERT_TRUE(result.ok()) << result.status();
+        if (GetParam().differences.shows_halves_of_batches) {
+          // Never more, and none twice.
+          ASSERT_LE(result->hits.size(), static_cast<size_t>(kBatch));
+          std::vector<std::string> ids;
+          for (const Hit& hit : result->hits) ids.push_back(hit.id);
+          std::sort(ids.begin(), ids.end());
+          ASSERT_EQ(std::unique(ids.begin(), ids.end()), ids.end());
+          searches.fetch_add(1);
+          continue;
+        }
         ASSERT_EQ(result->hits.size(), static_cast<size_t>(kBatch));
         const double generation = result->hits[0].metadata.fields().at("generation").number_value();
         ASSERT_GE(generation, newest) << "went back";
@@ -513,6 +554,9 @@ TEST_P(ConformanceTest, ReadersNeverSeeHalfABatch) {
   while (searches.load() < 20 && !HasFailure()) std::this_thread::yield();
   stop = true;
   for (std::thread& reader : readers) reader.join();
+  Query query = MakeQuery(Near(0, 0.5f), 20);
+  query.filter = "generation = 99";
+  EXPECT_THAT(Search(query).hits, SizeIs(kBatch));
 }
 
 TEST_P(ConformanceTest, OptimizeKeepsEveryAnswer) {
@@ -525,10 +569,15 @@ TEST_P(ConformanceTest, OptimizeKeepsEveryAnswer) {
   }
   EXPECT_EQ(Delete({"i7"}), 1u);
   Query query = MakeQuery(Near(0, 0.5f), 50);
-  query.exact = true;
+  const bool exact = MayBeExact(&query);
   const std::vector<std::string> before = Ids(query);
-  ASSERT_TRUE(collection_->Optimize().ok());
-  EXPECT_EQ(Ids(query), before);
+  const absl::Status optimized = collection_->Optimize();
+  ASSERT_TRUE(optimized.ok()) << optimized;
+  if (exact) {
+    EXPECT_EQ(Ids(query), before);
+  } else {
+    EXPECT_GE(Overlap(Ids(query), before), 45u);  // of 50
+  }
   EXPECT_EQ(Count(), 299u);
   UpsertOk({Item("new", Near(0, 0.5f))});
   EXPECT_EQ(Ids(query)[0], "new");
@@ -583,6 +632,21 @@ TEST_P(ConformanceTest, BadCollectionsAreRefusedByName) {
 TEST_P(ConformanceTest, WaitForVersionWaitsUntilItIsThere) {
   const uint64_t version = db()->version();
   EXPECT_TRUE(db()->WaitForVersion(version, absl::InfinitePast()).ok());
+  if (GetParam().differences.versions_are_times) {
+    constexpr uint64_t kSecond = uint64_t{1000} << 18;
+    const absl::Time start = absl::Now();
+    const absl::Status late =
+        db()->WaitForVersion(version + 3600 * kSecond, start + absl::Seconds(1));
+    EXPECT_EQ(ReasonOf(late), "VERSION_NOT_REACHED") << late;
+    EXPECT_LT(absl::Now() - start, absl::Seconds(2));
+    const uint64_t soon =
+        (static_cast<uint64_t>(absl::ToUnixMillis(absl::Now())) << 18) + kSecond / 2;
+    EXPECT_TRUE(db()->WaitForVersion(soon, absl::Now() + absl::Seconds(10)).ok());
+    EXPECT_GE(db()->version(), soon);
+    UpsertOk({Item("a", Near(0, 0))});
+    EXPECT_GT(db()->version(), soon);
+    return;
+  }
   EXPECT_EQ(db()->WaitForVersion(version + 1, absl::Now() + absl::Milliseconds(20)).code(),
             absl::StatusCode::kDeadlineExceeded);
   EXPECT_EQ(db()->WaitForVersion(version + 1, absl::InfinitePast()).code(),
