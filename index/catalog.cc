@@ -35,7 +35,11 @@ records::Change CatalogChange(uint32_t collection) {
   return change;
 }
 
-absl::Status Catalog::Load() {
+absl::Status Catalog::Load() { return LoadRecords(/*fill_known=*/true); }
+
+absl::Status Catalog::Refresh() { return LoadRecords(/*fill_known=*/false); }
+
+absl::Status Catalog::LoadRecords(bool fill_known) {
   auto records = ReadCollectionRecords(*engine_->store);
   if (!records.ok()) return records.status();
   auto aliases = ReadAliases(*engine_->store);
@@ -45,17 +49,23 @@ absl::Status Catalog::Load() {
   std::map<std::string, CollectionPtr> loaded;
   std::map<uint32_t, Beside> beside;
   for (const records::CollectionRecord& record : *records) {
-    if (engine_->options.on_progress) {
-      engine_->options.on_progress(absl::StrCat("loading collection '", record.name(), "'"));
-    }
     CollectionPtr& collection = known[record.id()];
-    if (collection == nullptr) {
+    const bool fresh = collection == nullptr;
+    if (fresh) {
       collection = std::make_shared<EmbeddedCollection>(
           engine_, std::make_shared<CollectionState>(record.id(), OptionsOf(record)));
     }
     collection->state()->SetCurrent(OptionsOf(record));
-    absl::Status status = LoadCollection(engine_.get(), collection->state().get());
-    if (!status.ok()) return status;
+    if (fresh || fill_known) {
+      if (engine_->options.on_progress) {
+        engine_->options.on_progress(absl::StrCat("loading collection '", record.name(), "'"));
+      }
+      absl::Status status = LoadCollection(engine_.get(), collection->state().get());
+      if (!status.ok()) {
+        collection->state()->Clear();
+        return status;
+      }
+    }
     collection->state()->frozen.store(record.role() == records::CollectionRecord::KEPT);
     collection->state()->replaces.store(record.replaces());
     if (record.role() == records::CollectionRecord::SERVING) {
@@ -66,7 +76,7 @@ absl::Status Catalog::Load() {
     }
     known.erase(record.id());
   }
-  // Deleted by a write that failed, as it seemed, and reached the log after all.
+  // Deleted; in a writer by a write that failed, as it seemed, and reached the log after all.
   for (const auto& [id, collection] : known) collection->state()->Retire();
   MutexLock lock(&mutex_);
   collections_ = std::move(loaded);

@@ -34,6 +34,8 @@ class Catalog {
   // Reads names and aliases from the store, and fills every collection; those that were known
   // before are filled again. Nobody else may use the store meanwhile.
   absl::Status Load();
+  // The same, but what is known already stays as it is: for a reader that follows the changes.
+  absl::Status Refresh();
   // Lets go of everything that Load filled, so that the store can be closed. The names stay.
   void Unload();
 
@@ -64,6 +66,7 @@ class Catalog {
   std::vector<uint32_t> TakeRetired();
 
  private:
+  absl::Status LoadRecords(bool fill_known);
   CollectionPtr FindLocked(const std::string& name) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Not through an alias.
   CollectionPtr FindByName(const std::string& name) const;

@@ -124,6 +124,11 @@ class CollectionState {
   void InstallSegment(std::shared_ptr<const Segment> segment, uint32_t first_slot,
                       uint32_t end_slot);
 
+  // Of a reader: puts the writer's segments, which stand for the slots from 0 to the end of the
+  // last one, in the place of what stood for those. False, and nothing is changed, when they do not
+  // hold every live row there, or when a part in use reaches beyond their end.
+  bool AdoptSegments(const std::vector<std::shared_ptr<const Segment>>& segments);
+
   // Lets go of everything, so that the store can be closed; then the state can be loaded again. No
   // other call may run.
   void Clear();

@@ -16,7 +16,8 @@
 namespace imagesearch::index {
 
 struct Engine {
-  explicit Engine(EmbeddedOptions options) : options(std::move(options)) {}
+  explicit Engine(EmbeddedOptions options, bool reader = false)
+      : options(std::move(options)), reader(reader) {}
 
   // Microseconds since 1970, never going back: an image that has expired stays expired when the
   // wall clock is set back.
@@ -30,7 +31,8 @@ struct Engine {
   }
 
   const EmbeddedOptions options;
-  Gate gate;  // a call holds a Pass while it uses the members below
+  const bool reader;  // another process writes the folder: nothing in it is changed here
+  Gate gate;          // a call holds a Pass while it uses the members below
   std::unique_ptr<RocksStore> store;
   GroupCommit commit;
   std::atomic<int64_t> latest_micros{0};

@@ -44,6 +44,19 @@ class Gate {
     paused_ = true;
     while (inside_ > 0) changed_.Wait(&mutex_);
   }
+  // The same, but for `patience` only: false, and nothing is changed, when somebody stays longer.
+  bool TryPause(std::chrono::milliseconds patience) {
+    MutexLock lock(&mutex_);
+    const auto until = CondVar::Clock::now() + patience;
+    paused_ = true;
+    while (inside_ > 0) {
+      if (changed_.WaitUntil(&mutex_, until) || inside_ == 0) continue;
+      paused_ = false;
+      changed_.SignalAll();
+      return false;
+    }
+    return true;
+  }
   void Open() {
     MutexLock lock(&mutex_);
     paused_ = false;

@@ -22,7 +22,17 @@ void GroupCommit::Open(RocksStore* store) {
   changed_.SignalAll();
 }
 
+void GroupCommit::Advance(uint64_t version) {
+  MutexLock lock(&mutex_);
+  version_.store(version);
+  changed_.SignalAll();
+}
+
 absl::Status GroupCommit::Run(const Stage& stage, bool exclusive) {
+  if (store_ == nullptr) {
+    return Error(absl::StatusCode::kFailedPrecondition, "READ_ONLY",
+                 "this is a reader: writes go to the writer of the data folder");
+  }
   Writer writer{&stage, exclusive, absl::OkStatus()};
   std::vector<Writer*> group;
   {

@@ -25,9 +25,13 @@ class GroupCommit {
   // Open must be called first, and again when the store was opened anew. Nobody may be in Run then.
   void Open(RocksStore* store);
 
-  // Waits until what `stage` added is durable and visible. An op that is alone in its group
+  // Waits until what `stage` added is durable and visible. FAILED_PRECONDITION READ_ONLY in a
+  // reader. An op that is alone in its group
   // (`exclusive`) sees no half-made change of the set of collections.
   absl::Status Run(const Stage& stage, bool exclusive = false);
+
+  // Of a reader, which never calls Open: `version` is visible now.
+  void Advance(uint64_t version);
 
   // The newest visible version.
   uint64_t version() const { return version_.load(); }

@@ -135,13 +135,19 @@ absl::Status LoadVectors(Engine* engine, const StoreSnapshot& snapshot, const Bi
                          uint64_t next_slot, CollectionState* state) {
   uint32_t covered = 0;  // slots below it are loaded
   for (std::shared_ptr<const Segment>& segment : ReadSegments(*engine, *state, live)) {
+    // A reader builds nothing: what stands behind a gap, or was built of newer writes, is its tail.
+    if (engine->reader &&
+        (segment->end_slot() > next_slot || LiveIn(live, covered, segment->first_slot()) > 0)) {
+      break;
+    }
     absl::Status status = BuildGap(engine, snapshot, live, covered, segment->first_slot(), state);
     if (!status.ok()) return status;
     covered = segment->end_slot();
     state->LoadSegment(std::move(segment), live);
   }
   const auto end = static_cast<uint32_t>(next_slot);
-  if (LiveIn(live, covered, end) >= static_cast<uint64_t>(engine->options.merge_tail_rows)) {
+  if (!engine->reader &&
+      LiveIn(live, covered, end) >= static_cast<uint64_t>(engine->options.merge_tail_rows)) {
     absl::Status status = BuildGap(engine, snapshot, live, covered, end, state);
     if (!status.ok()) return status;
     covered = end;

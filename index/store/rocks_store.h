@@ -37,6 +37,12 @@ class RocksStore {
   // Creates the folder when it is new. UNAVAILABLE DATA_DIR_LOCKED, FAILED_PRECONDITION
   // NEWER_FORMAT, DATA_LOSS (the log lost acknowledged writes, or a table is damaged).
   static absl::StatusOr<std::unique_ptr<RocksStore>> Open(const StoreOptions& options);
+
+  // The same folder beside the process that writes it: nothing is written, and the state moves only
+  // in CatchUp. No snapshots: Snapshot() is null, and every read sees the newest state. NOT_FOUND
+  // until the writer has made the folder; UNAVAILABLE when a file went while it was opened: try
+  // again.
+  static absl::StatusOr<std::unique_ptr<RocksStore>> OpenSecondary(const StoreOptions& options);
   ~RocksStore();
 
   // Applies the batch with the log synced; then notes `version` as acknowledged. After a failure
@@ -44,6 +50,11 @@ class RocksStore {
   // failed to sync can't be trusted to hold what a later sync reports as written. A refusal because
   // free space is below the reserve comes before anything is written, and lifts by itself.
   absl::Status Commit(rocksdb::WriteBatch* batch, uint64_t version);
+
+  // Of a secondary: takes over what the writer has written by now, and returns the newest version
+  // of it. Nobody may read meanwhile: a half of a batch may show. A log that the writer removes at
+  // the same moment leaves a hole until the next call; change_reader.h notices.
+  absl::StatusOr<uint64_t> CatchUp();
 
   // NOT_FOUND when the key is missing. `snapshot` null: the newest state.
   absl::Status Get(Family family, const std::string& key, const StoreSnapshot& snapshot,
@@ -71,7 +82,7 @@ class RocksStore {
   Range Scan(Family family, const std::string& from, std::string to, const StoreSnapshot& snapshot,
              bool sequential) const;
 
-  // Pins the state that was committed last. Must not outlive the store.
+  // Pins the state that was committed last. Must not outlive the store. Null for a secondary.
   StoreSnapshot Snapshot() const;
 
   rocksdb::ColumnFamilyHandle* handle(Family family) const {
@@ -128,6 +139,7 @@ class RocksStore {
   std::string instance_id_;
   std::string timeline_;  // empty: that of the instance
   bool closed_ = false;
+  bool secondary_ = false;  // constant after opening
 
   mutable Mutex mutex_;
   absl::Status failed_ ABSL_GUARDED_BY(mutex_);  // sticks until the store is opened anew

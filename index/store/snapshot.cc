@@ -135,6 +135,11 @@ std::optional<uint64_t> OldestSnapshot(const Engine& engine, uint32_t collection
   return std::strtoull(names[std::min(names.size(), kKept) - 1].c_str(), nullptr, 16);
 }
 
+std::string NewestSnapshotName(const Engine& engine, uint32_t collection) {
+  const std::vector<std::string> names = SnapshotNames(engine, IndexFolder(engine, collection));
+  return names.empty() ? "" : names[0];
+}
+
 void RemoveIndexFolder(const Engine& engine, uint32_t collection) {
   rocksdb::Env* env = engine.store->env();
   const std::string folder = IndexFolder(engine, collection);

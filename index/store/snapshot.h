@@ -31,6 +31,9 @@ std::vector<std::string> NewestSnapshotFiles(const Engine& engine, const Collect
 // The version of the oldest kept snapshot; nullopt when there is none.
 std::optional<uint64_t> OldestSnapshot(const Engine& engine, uint32_t collection);
 
+// The name of the newest snapshot's file; empty when there is none.
+std::string NewestSnapshotName(const Engine& engine, uint32_t collection);
+
 // Removes the index files of a collection that is gone.
 void RemoveIndexFolder(const Engine& engine, uint32_t collection);
 

@@ -10,6 +10,14 @@
 #include "index/store/vector_value.h"
 
 namespace imagesearch::index {
+namespace {
+
+void NoteOldIdentity(const records::Item& old, records::ItemChange* change) {
+  change->set_old_content_hash(old.content_hash());
+  if (old.has_perceptual_hash()) change->set_old_perceptual_hash(old.perceptual_hash());
+}
+
+}  // namespace
 
 absl::StatusOr<std::optional<records::Item>> WriteGroup::Find(const CollectionState& collection,
                                                               const std::string& id) const {
@@ -118,10 +126,13 @@ void WriteGroup::Put(const std::string& id, const std::optional<records::Item>& 
     memory.old_identity = StoredIdentity::Of(*old);
     memory.old_metadata = old->metadata();
     change->set_removed_slot(old->slot());
+    NoteOldIdentity(*old, change);
+    *change->mutable_old_metadata() = old->metadata();
     batch_.Delete(store_->handle(Family::kVectors), VectorKey(collection, old->slot()));
   }
   batch_.Put(store_->handle(Family::kVectors), VectorKey(collection, slot),
              EncodeVectorValue(id, vector));
+  change->set_stored_bytes(memory.stored_bytes);
   memory.vector = std::move(vector);
   current_->changes.push_back(std::move(memory));
   Write(id, item);
@@ -137,10 +148,12 @@ void WriteGroup::Update(const std::string& id, const records::Item& old, records
   memory.metadata = item.metadata();
   memory.expire_micros = item.expire_unix_micros();
   memory.stored_bytes = BytesOf(id, item) - BytesOf(id, old);
-  current_->changes.push_back(std::move(memory));
   records::ItemChange* change = change_.add_items();
+  change->set_stored_bytes(memory.stored_bytes);
+  current_->changes.push_back(std::move(memory));
   change->set_id(id);
   change->set_updated_slot(old.slot());
+  *change->mutable_old_metadata() = old.metadata();
   Write(id, item);
 }
 
@@ -156,10 +169,13 @@ void WriteGroup::Remove(const std::string& id, const records::Item& old) {
   memory.old_identity = StoredIdentity::Of(old);
   memory.old_metadata = old.metadata();
   memory.stored_bytes = -BytesOf(id, old);
-  current_->changes.push_back(std::move(memory));
   records::ItemChange* change = change_.add_items();
+  change->set_stored_bytes(memory.stored_bytes);
+  current_->changes.push_back(std::move(memory));
   change->set_id(id);
   change->set_removed_slot(old.slot());
+  NoteOldIdentity(old, change);
+  *change->mutable_old_metadata() = old.metadata();
 }
 
 int64_t WriteGroup::BytesOf(const std::string& id, const records::Item& item) const {
