@@ -3,7 +3,7 @@
 # apt packages, LibTorch (unpacked from the PyPI wheel) and the google/rpc protos under .deps/.
 # Usage: deploy/install-deps.sh [--tests]; safe to run again, quick when nothing is missing.
 # --tests adds what only tests need: chromium and its driver for the page, npm for the training recipe, openssl for
-# certificates, strace for injected faults, clang for the fuzzers, HAProxy, and two Milvus servers from PyPI
+# certificates, strace for injected faults, clang for the fuzzers, HAProxy and nginx, and two Milvus servers from PyPI
 # (.deps/milvus and .deps/milvus-lite, each a virtual environment of its own).
 # Environment: LIBTORCH_DIR=DIR uses another LibTorch (a CUDA build, say) instead of the wheel's.
 set -euo pipefail
@@ -32,7 +32,7 @@ packages=(
 case "${1:-}" in
   "") ;;
   --tests)
-    packages+=(chromium chromium-driver haproxy openssl strace clang libclang-rt-dev)
+    packages+=(chromium chromium-driver haproxy nginx-light openssl strace clang libclang-rt-dev)
     command -v npm >/dev/null || packages+=(npm)
     ;;
   *) die "unknown option '$1' (the only one is --tests)" ;;

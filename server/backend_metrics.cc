@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "encoder/batching_encoder.h"
+#include "index/reader_database.h"
 #include "prometheus/client_metric.h"
 #include "prometheus/metric_family.h"
 #include "prometheus/metric_type.h"
@@ -132,6 +133,11 @@ void AddCollections(index::Database& database, Families& out) {
   }
   out.Add("imagesearch_version", "Newest version", MetricType::Gauge,
           static_cast<double>(database.version()));
+  if (const auto* reader = dynamic_cast<const index::Follower*>(&database)) {
+    out.Add("imagesearch_staleness_seconds",
+            "Of a reader: age of the state that reads see, at most", MetricType::Gauge,
+            absl::ToDoubleSeconds(reader->staleness()));
+  }
   out.Add("imagesearch_write_healthy", "1 while writes can be served", MetricType::Gauge,
           database.WriteHealth().ok() ? 1 : 0);
 }

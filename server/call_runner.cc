@@ -164,6 +164,10 @@ void CallRunner::Start(const Method& method, CallContext* call, google::protobuf
     metrics_.calls_in_flight().Decrement();
     in_flight_.fetch_sub(1);
   };
+  if (options_.forwarder != nullptr && options_.forwarder->Takes(method)) {
+    options_.forwarder->Start(method, call, *request, response, end);
+    return;
+  }
   WorkerPool::Task task = [this, &method, &lane, call, request, response, end]() {
     const absl::Time begin = absl::Now();
     call->stages.emplace_back("queue", begin - call->start);

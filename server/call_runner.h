@@ -23,6 +23,17 @@
 
 namespace imagesearch::server {
 
+// Runs calls elsewhere. Thread-safe.
+class CallForwarder {
+ public:
+  virtual ~CallForwarder() = default;
+  virtual bool Takes(const Method& method) const = 0;
+  // Calls `done` once, from any thread; the rest as in CallRunner::Start.
+  virtual void Start(const Method& method, CallContext* call,
+                     const google::protobuf::Message& request, google::protobuf::Message* response,
+                     absl::AnyInvocable<void(absl::Status)> done) = 0;
+};
+
 struct CallRunnerOptions {
   int index_threads = 4;
   int max_queued_calls = 512;
@@ -34,6 +45,8 @@ struct CallRunnerOptions {
   bool access_log = false;
   // Of each lane's places and of the bytes in flight, how much one client may hold.
   double max_client_share = 1;
+  // Gets the calls that it takes, after admission; null: all run here. Must outlive the runner.
+  CallForwarder* forwarder = nullptr;
 };
 
 // Thread-safe. The destructor waits for the calls in flight.

@@ -123,7 +123,13 @@ int Main(int argc, char** argv) {
     absl::Status listen = ParseHostPort(config.listen()).status();
     absl::Status http =
         config.http().empty() ? absl::OkStatus() : ParseHostPort(config.http()).status();
-    if (!listen.ok()) {
+    absl::Status writer =
+        config.writer().empty() ? absl::OkStatus() : ParseHostPort(config.writer()).status();
+    if (config.role() == "reader" && config.writer().empty()) {
+      command = absl::InvalidArgumentError("--role=reader needs --writer HOST:PORT");
+    } else if (!writer.ok()) {
+      command = absl::InvalidArgumentError(absl::StrCat("--writer: ", writer.message()));
+    } else if (!listen.ok()) {
       command = absl::InvalidArgumentError(absl::StrCat("--listen: ", listen.message()));
     } else if (!http.ok()) {
       command = absl::InvalidArgumentError(absl::StrCat("--http: ", http.message()));

@@ -11,6 +11,7 @@
 #include "absl/strings/str_split.h"
 #include "index/embedded_database.h"
 #include "index/milvus/milvus_database.h"
+#include "index/reader_database.h"
 #include "server/clip_model_loader.h"
 #include "server/config/limits.h"
 #include "server/text_sample.h"
@@ -111,6 +112,15 @@ absl::StatusOr<std::unique_ptr<index::Database>> OpenDatabase(
   options.text_sample = [texts = std::move(texts)](const index::CollectionOptions& collection) {
     return texts->Of(collection.model_fingerprint);
   };
+  if (config.role() == "reader") {
+    index::ReaderOptions reader;
+    reader.embedded = std::move(options);
+    reader.poll = absl::Milliseconds(config.follow_interval_ms());
+    reader.max_staleness = absl::Milliseconds(config.max_staleness_ms());
+    auto database = index::OpenReader(reader);
+    if (!database.ok()) return Prefixed("data folder", database.status());
+    return database;
+  }
   auto database = index::OpenEmbedded(options);
   if (!database.ok()) return Prefixed("data folder", database.status());
   return database;

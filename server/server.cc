@@ -25,8 +25,21 @@ constexpr absl::Duration kStuck = absl::Minutes(2);
 constexpr absl::Duration kProbeTimeout = absl::Seconds(3);
 constexpr absl::Duration kSnapshotTime = absl::Seconds(4);
 
-CallRunnerOptions RunnerOptions(const ServerConfig& config) {
+bool IsReader(const ServerConfig& config) { return config.role() == "reader"; }
+
+std::unique_ptr<Forwarder> MakeForwarder(const ServerConfig& config, Metrics* metrics) {
+  if (!IsReader(config)) return nullptr;
+  ForwarderOptions options;
+  options.writer = config.writer();
+  options.max_calls = config.max_forwarded_calls();
+  options.max_streams = config.max_streams();
+  options.max_message_bytes = static_cast<int>(config.max_message_bytes());
+  return std::make_unique<Forwarder>(options, metrics);
+}
+
+CallRunnerOptions RunnerOptions(const ServerConfig& config, CallForwarder* forwarder) {
   CallRunnerOptions options;
+  options.forwarder = forwarder;
   const int cores = static_cast<int>(std::thread::hardware_concurrency());
   options.index_threads =
       config.index_threads() > 0 ? config.index_threads() : std::max(4, 2 * cores);
@@ -100,18 +113,21 @@ Server::Server(const ServerConfig& config, ServerFacts facts, std::unique_ptr<Gu
     : config_(config),
       guard_(std::move(guard)),
       state_(LimitsOf(config), WithFolders(config, std::move(facts))),
-      runner_(RunnerOptions(config), &state_, &metrics_, guard_.get()),
+      forwarder_(MakeForwarder(config, &metrics_)),
+      runner_(RunnerOptions(config, forwarder_.get()), &state_, &metrics_, guard_.get()),
       streams_(StreamOptions(config), &state_, &metrics_, guard_.get()),
-      services_(MakeServices(&runner_, &streams_)) {}
+      services_(MakeServices(&runner_, &streams_, forwarder_.get())) {}
 
 Server::~Server() {
   watchdog_.reset();
   http_.reset();
   if (listening_.server != nullptr) {
     streams_.Drain();
+    if (forwarder_ != nullptr) forwarder_->Drain();
     health_.Shutdown();
     listening_.Shutdown(std::chrono::system_clock::now());
   }
+  forwarder_.reset();  // its calls end in the runner, which goes next
 }
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerConfig& config,
@@ -157,13 +173,16 @@ absl::Status Server::Serve(Backend backend) {
   if (backend.models == nullptr) {
     backend.models = std::make_shared<Models>(ServedModel{"", backend.encoder, backend.batching});
   }
-  absl::Status status = MakeDefaultCollection(backend);
-  if (!status.ok()) return status;
-  auto operations =
-      Operations::Open(backend.data_dir.empty() ? "" : backend.data_dir + "/operations");
+  // Operations run in the writer, and a reader writes nothing into the folder.
+  const bool keeps_operations = !IsReader(config_) && !backend.data_dir.empty();
+  if (!IsReader(config_)) {
+    absl::Status status = MakeDefaultCollection(backend);
+    if (!status.ok()) return status;
+  }
+  auto operations = Operations::Open(keeps_operations ? backend.data_dir + "/operations" : "");
   if (!operations.ok()) return operations.status();
   backend.operations = *std::move(operations);
-  RestoreOperations(backend, state_.facts(), state_.limits());
+  if (!IsReader(config_)) RestoreOperations(backend, state_.facts(), state_.limits());
   metrics_.AddSource(MakeBackendMetrics(backend));
   state_.SetBackend(std::make_shared<const Backend>(std::move(backend)));
   state_.SetProgress("");
@@ -236,6 +255,7 @@ absl::Status Server::Drain() {
       {{"calls", absl::StrCat(runner_.in_flight())}, {"streams", absl::StrCat(streams_.open())}});
   absl::SleepFor(absl::Milliseconds(config_.drain_notice_ms()));
   streams_.Drain();
+  if (forwarder_ != nullptr) forwarder_->Drain();
   health_.Shutdown();
   if (http_ != nullptr) http_->Stop();
   listening_.Shutdown(std::chrono::system_clock::now() +

@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "server/call_runner.h"
 #include "server/config/server_config.pb.h"
+#include "server/forward/forwarder.h"
 #include "server/grpc/grpc_server.h"
 #include "server/grpc/upsert_stream.h"
 #include "server/health/health_service.h"
@@ -64,6 +65,7 @@ class Server {
   Metrics metrics_;
   ServerState state_;
   HealthService health_;
+  std::unique_ptr<Forwarder> forwarder_;  // of a reader
   CallRunner runner_;
   UpsertStreams streams_;
   std::vector<std::unique_ptr<grpc::Service>> services_;

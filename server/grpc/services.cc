@@ -3,6 +3,7 @@
 
 #include "imagesearch/v1/admin.grpc.pb.h"
 #include "imagesearch/v1/imagesearch.grpc.pb.h"
+#include "server/forward/forwarder.h"
 #include "server/grpc/server_stream_call.h"
 #include "server/grpc/unary_call.h"
 #include "server/methods.h"
@@ -64,8 +65,8 @@ class ImageSearchService final : public RawImageSearch {
  public:
   using Contract = v1::ImageSearch;
 
-  ImageSearchService(CallRunner* runner, UpsertStreams* streams)
-      : runner_(runner), streams_(streams) {}
+  ImageSearchService(CallRunner* runner, UpsertStreams* streams, Forwarder* forwarder)
+      : runner_(runner), streams_(streams), forwarder_(forwarder) {}
 
   IMAGESEARCH_UNARY(Search)
   IMAGESEARCH_UNARY(SearchBatch)
@@ -85,12 +86,13 @@ class ImageSearchService final : public RawImageSearch {
 
   grpc::ServerBidiReactor<ByteBuffer, ByteBuffer>* UpsertStream(
       CallbackServerContext* context) override {
-    return streams_->Start(context);
+    return forwarder_ != nullptr ? forwarder_->StartStream(context) : streams_->Start(context);
   }
 
  private:
   CallRunner* const runner_;
   UpsertStreams* const streams_;
+  Forwarder* const forwarder_;  // null in a writer
 };
 
 class AdminService final : public RawAdmin {
@@ -130,10 +132,10 @@ class AdminService final : public RawAdmin {
 
 }  // namespace
 
-std::vector<std::unique_ptr<grpc::Service>> MakeServices(CallRunner* runner,
-                                                         UpsertStreams* streams) {
+std::vector<std::unique_ptr<grpc::Service>> MakeServices(CallRunner* runner, UpsertStreams* streams,
+                                                         Forwarder* forwarder) {
   std::vector<std::unique_ptr<grpc::Service>> services;
-  services.push_back(std::make_unique<ImageSearchService>(runner, streams));
+  services.push_back(std::make_unique<ImageSearchService>(runner, streams, forwarder));
   services.push_back(std::make_unique<AdminService>(runner));
   return services;
 }

@@ -7,13 +7,14 @@
 
 #include "grpcpp/grpcpp.h"
 #include "server/call_runner.h"
+#include "server/forward/forwarder.h"
 #include "server/grpc/upsert_stream.h"
 
 namespace imagesearch::server {
 
 // Both must outlive the server that the services are registered with.
-std::vector<std::unique_ptr<grpc::Service>> MakeServices(CallRunner* runner,
-                                                         UpsertStreams* streams);
+std::vector<std::unique_ptr<grpc::Service>> MakeServices(CallRunner* runner, UpsertStreams* streams,
+                                                         Forwarder* forwarder);
 
 }  // namespace imagesearch::server
 
