@@ -127,6 +127,8 @@ int Main(int argc, char** argv) {
         config.writer().empty() ? absl::OkStatus() : ParseHostPort(config.writer()).status();
     if (config.role() == "reader" && config.writer().empty()) {
       command = absl::InvalidArgumentError("--role=reader needs --writer HOST:PORT");
+    } else if (config.role() == "reader" && !config.restore().empty()) {
+      command = absl::InvalidArgumentError("--restore is the writer's: a reader changes nothing");
     } else if (!writer.ok()) {
       command = absl::InvalidArgumentError(absl::StrCat("--writer: ", writer.message()));
     } else if (!listen.ok()) {
