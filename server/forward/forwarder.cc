@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "grpcpp/impl/codegen/proto_utils.h"
@@ -104,7 +105,11 @@ Forwarder::~Forwarder() {
   watcher_.join();
 }
 
-bool Forwarder::Takes(const Method& method) const { return method.scope != Scope::kRead; }
+bool Forwarder::Takes(const Method& method) const {
+  // Each replica has models of its own; operations run in the writer, which alone knows of them.
+  if (method.name == "LoadModel" || method.name == "UnloadModel") return false;
+  return method.scope != Scope::kRead || absl::StrContains(method.name, "Operation");
+}
 
 void Forwarder::Start(const Method& method, CallContext* context,
                       const google::protobuf::Message& request, google::protobuf::Message* response,
