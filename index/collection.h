@@ -90,7 +90,6 @@ struct UpsertItem {
   // vector loses the original that it had before.
   std::string original;
   std::string source_uri;    // empty: none, or kept on an update of an existing image
-  std::string content_hash;  // hex SHA-256 of the uploaded bytes, or empty
   // In a collection that is being filled by re-embedding: the version of the source's image.
   uint64_t source_version = 0;
 };
