@@ -89,7 +89,7 @@ struct UpsertItem {
   // The uploaded bytes, to be kept where the collection does; empty: none. An image written with a
   // vector loses the original that it had before.
   std::string original;
-  std::string source_uri;    // empty: none, or kept on an update of an existing image
+  std::string source_uri;  // empty: none, or kept on an update of an existing image
   // In a collection that is being filled by re-embedding: the version of the source's image.
   uint64_t source_version = 0;
 };
