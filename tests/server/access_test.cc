@@ -142,6 +142,25 @@ TEST_F(AccessTest, EveryMethodOfTheTableIsGuarded) {
   }
 }
 
+// FindDuplicates has an adapter of its own and stands in no table: it once served without a key.
+TEST_F(AccessTest, AStreamedAnswerIsGuardedToo) {
+  Start();
+  const auto report = [this](const std::string& key, const std::string& collection) {
+    auto context = With(key);
+    v1::FindDuplicatesRequest request;
+    request.set_collection(collection);
+    auto reader = server_->images().FindDuplicates(context.get(), request);
+    v1::FindDuplicatesResponse event;
+    while (reader->Read(&event)) {
+    }
+    return Outcome(reader->Finish());
+  };
+  EXPECT_EQ(report("", ""), "UNAUTHENTICATED NO_KEY");
+  EXPECT_EQ(report("nonsense", ""), "UNAUTHENTICATED BAD_KEY");
+  EXPECT_EQ(report(reader_, ""), "OK");
+  EXPECT_EQ(report(art_, ""), "PERMISSION_DENIED COLLECTION_DENIED");
+}
+
 TEST_F(AccessTest, AKeyForSomeCollectionsReachesNoOther) {
   Start();
   EXPECT_EQ(Create(admin_, "other"), "OK");
