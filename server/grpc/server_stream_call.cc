@@ -23,9 +23,10 @@ class ServerStreamCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer>
     absl::Status status = ReadGrpcContext(*context, &call_);
     request_ = method.request->New(&arena_);
     response_ = method.response->New(&arena_);
+    if (status.ok()) status = runner->Identify(Header(*context, "authorization"), &call_);
     if (status.ok()) status = ParseRequest(*request, request_);
     if (!status.ok()) {
-      runner->Record(method.name, call_, status);
+      runner->Record(method, call_, status);
       End(status);
       return;
     }
