@@ -140,7 +140,11 @@ void CallRunner::Start(const Method& method, CallContext* call, google::protobuf
   std::shared_ptr<const AuditSubject> subject;
   if (guard_.audit != nullptr) subject = std::make_shared<AuditSubject>(SubjectOf(*request));
   const Demand demand = call->key == nullptr ? Demand() : DemandOf(*request);
-  absl::Status admitted = Access::Authorize(method.scope, demand, *call);
+  // A transport that forgets to ask who calls serves nobody, rather than everybody.
+  absl::Status admitted = guard_.access->needs_keys() && call->key == nullptr
+                              ? Error(absl::StatusCode::kUnauthenticated, "NO_KEY",
+                                      "this server asks for an API key: authorization: Bearer KEY")
+                              : Access::Authorize(method.scope, demand, *call);
   if (admitted.ok()) admitted = guard_.access->Meter(demand.items, call);
   LaneState& lane = this->lane(method.lane(*request, *call));
   if (admitted.ok()) admitted = Admit(lane, *call, bytes);
