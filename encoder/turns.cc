@@ -2,10 +2,18 @@
 #include "encoder/turns.h"
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 #include <vector>
 
 namespace imagesearch::encoder {
+namespace {
+
+// Who ends one batch and has another comes back within this time. Without waiting for it, a user of
+// short batches would lose every second turn to one of long batches, however little it had.
+constexpr std::chrono::microseconds kBackSoon(500);
+
+}  // namespace
 
 int Turns::AddUser() {
   MutexLock lock(&mutex_);
@@ -28,9 +36,11 @@ double Turns::SecondsOf(int user) const {
 bool Turns::IsNext(int user) const {
   if (running_) return false;
   const double mine = users_.at(user).virtual_time;
+  const auto now = CondVar::Clock::now();
   return std::none_of(users_.begin(), users_.end(), [&](const auto& other) {
-    return other.second.waiting > 0 && (other.second.virtual_time < mine ||
-                                        (other.second.virtual_time == mine && other.first < user));
+    const User& them = other.second;
+    return (them.waiting > 0 || now < them.back_by) &&
+           (them.virtual_time < mine || (them.virtual_time == mine && other.first < user));
   });
 }
 
@@ -38,7 +48,13 @@ Turns::Turn::Turn(Turns* turns, int user) : turns_(*turns), user_(user) {
   MutexLock lock(&turns_.mutex_);
   User& self = turns_.users_[user];
   if (self.waiting++ == 0) self.virtual_time = std::max(self.virtual_time, turns_.now_);
-  while (!turns_.IsNext(user)) turns_.changed_.Wait(&turns_.mutex_);
+  while (!turns_.IsNext(user)) {
+    if (turns_.running_) {
+      turns_.changed_.Wait(&turns_.mutex_);
+    } else {
+      turns_.changed_.WaitUntil(&turns_.mutex_, CondVar::Clock::now() + kBackSoon);
+    }
+  }
   --self.waiting;
   turns_.running_ = true;
   turns_.now_ = self.virtual_time;
@@ -51,6 +67,7 @@ Turns::Turn::~Turn() {
   User& self = turns_.users_[user_];
   self.virtual_time += seconds;
   self.seconds += seconds;
+  self.back_by = CondVar::Clock::now() + kBackSoon;
   turns_.running_ = false;
   turns_.changed_.SignalAll();
 }

@@ -41,6 +41,7 @@ class Turns {
     double virtual_time = 0;
     double seconds = 0;
     int waiting = 0;
+    CondVar::Clock::time_point back_by{};  // until when it counts as waiting after a turn
   };
   bool IsNext(int user) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

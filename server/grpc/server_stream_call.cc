@@ -48,6 +48,7 @@ class ServerStreamCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer>
  private:
   // On the handler's thread. A write ends also when the caller goes away or its deadline passes.
   absl::Status Send(const google::protobuf::Message& message) {
+    bytes_.Clear();  // the message before this one is written
     bool own = false;
     const grpc::Status serialized =
         grpc::SerializationTraits<google::protobuf::Message>::Serialize(message, &bytes_, &own);

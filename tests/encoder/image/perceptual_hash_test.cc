@@ -115,8 +115,14 @@ TEST(PerceptualHashTest, APictureOfOneColourHasNone) {
 }
 
 TEST(PerceptualHashTest, SmallPicturesHaveOne) {
-  for (const auto& [width, height] : {std::pair(1, 64), {64, 1}, {2, 2}, {31, 33}}) {
+  for (const auto& [width, height] : {std::pair(2, 2), {31, 33}}) {
     EXPECT_TRUE(PerceptualHash(Blobs(1, width, height).view()).has_value()) << width;
+  }
+}
+
+TEST(PerceptualHashTest, WhatVariesAlongOneSideOnlyHasNone) {
+  for (const auto& [width, height] : {std::pair(1, 64), {64, 1}}) {
+    EXPECT_FALSE(PerceptualHash(Blobs(1, width, height).view()).has_value()) << width;
   }
 }
 
