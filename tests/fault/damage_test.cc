@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -139,6 +140,7 @@ std::string KindOf(const fs::path& file) {
   if (absl::StartsWith(name, "OPTIONS")) return "options";
   if (absl::EndsWith(name, ".sst")) return "table";
   if (absl::EndsWith(name, ".log")) return "log";
+  if (std::all_of(name.begin(), name.end(), absl::ascii_isdigit)) return "snapshot";
   const std::string extension = file.extension();
   return extension.empty() ? name : extension.substr(1);
 }
