@@ -80,6 +80,7 @@ absl::StatusOr<std::unique_ptr<ServerProcess>> ServerProcess::Start(
                                         "--port-file=" + folder + "/port",
                                         "--drain-notice-ms=0",
                                         "--log-level=warn",
+                                        "--max-client-share=100",  // all clients have one address
                                         "--slow-call-ms=0"};
   arguments.insert(arguments.end(), flags.begin(), flags.end());
   std::vector<char*> pointers;
