@@ -8,7 +8,8 @@ import torch
 import sources
 import texts
 
-EXTRA_WEIGHT = {**{s: 2.0 for s in sources.EMOJI}, **{s: 1.0 for s in sources.FLAGS}, "openclipart": 1.5, "game-icons": 1.0}
+EXTRA_WEIGHT = {**{s: 2.0 for s in sources.EMOJI}, **{s: 2.5 for s in sources.INKED}, **{s: 2.0 for s in sources.FLAGS},
+                **{s: 3.0 for s in sources.FRAMED}, "openclipart": 1.5, "game-icons": 1.0}
 NEIGHBOURS, TAGS = 12, 8
 
 

@@ -8,7 +8,7 @@ work=${keep:-$(mktemp -d)}
 [ -n "$keep" ] || trap 'rm -rf "$work"' EXIT
 mkdir -p "$work"
 rm -rf "$work"/{pics,tokenizer,text,features,sets,out} "$work"/*.pt
-"$here/train.sh" --tiny --work "$work" --out "$work/out"
+"$here/train.sh" --tiny --tune-text --work "$work" --out "$work/out"
 (cd "$work/out" && sha256sum --quiet -c SHA256SUMS)
 cd "$here"
 PYTHONDONTWRITEBYTECODE=1 "${VENV:-$work/venv}/bin/python" check_checkpoint.py "$work/out"
