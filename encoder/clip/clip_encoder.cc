@@ -212,8 +212,9 @@ void BuildTowers(const ClipConfig& config, Weights& weights, const Backend& back
 // Texts with ids beyond the vocabulary are left out: Prepare names that fault of a checkpoint.
 double WorstCosine(TextTower& a, TextTower& b, const Tokenizer& tokenizer, int vocab_size) {
   double worst = 1;
-  for (const char* text : {"a photo of a cat", "red", "two children playing football in the park",
-                           "a drawing of an old ship on a stormy sea at night"}) {
+  for (const char* text :
+       {"a photo of a cat", "red", "two children playing football in the park",
+        "a drawing of an old ship on a stormy sea at night", "naïve café 42", "zqx 7 ŵ"}) {
     absl::StatusOr<Tokens> tokens = tokenizer.Encode(text);
     if (!tokens.ok() || *std::max_element(tokens->ids.begin(), tokens->ids.end()) >= vocab_size)
       continue;
@@ -230,23 +231,41 @@ double WorstCosine(TextTower& a, TextTower& b, const Tokenizer& tokenizer, int v
   return worst;
 }
 
-// Some text towers have single activations so large that 8 bits leave nothing for the others (the
-// shipped one: cosines of 0.91 to 0.98). Texts are cheap beside images, so such a tower stays in
-// bf16, or in fp32 where the CPU doesn't multiply bf16.
+// Some text towers lose too much in few bits: single activations so large that 8 bits leave nothing
+// for the others, or texts of rare tokens whose terms nearly cancel. Texts are cheap beside images,
+// so such a tower gets the narrowest of bf16 (where the CPU multiplies it) and fp32 that is
+// faithful to fp32.
 void KeepFaithfulTextTower(const ClipConfig& config, Weights& weights, const Tokenizer& tokenizer,
-                           const ClipOptions& options, Towers& towers, ModelInfo& info) {
+                           const ClipOptions& options, const Backend& backend, Towers& towers,
+                           ModelInfo& info) {
   constexpr double kFaithful = 0.999;
+  const auto make = [&](const Backend& other) {
+    return TextTower::Make(config.text, config.dimension, config.names, weights, other);
+  };
   ClipOptions wider = options;
-  wider.precision = Precision::kAuto;
   wider.device = DeviceChoice::kCpu;
-  const absl::StatusOr<Backend> wide = ChooseBackend(wider);
-  if (!wide.ok()) return;
-  auto tower = TextTower::Make(config.text, config.dimension, config.names, weights, *wide);
-  const double cosine = WorstCosine(*towers.text, *tower, tokenizer, config.text.vocab_size);
+  wider.precision = Precision::kFp32;
+  const absl::StatusOr<Backend> full = ChooseBackend(wider);
+  wider.precision = Precision::kAuto;
+  const absl::StatusOr<Backend> fast = ChooseBackend(wider);
+  if (!full.ok() || !fast.ok()) return;
+  auto exact = make(*full);
+  const double cosine = WorstCosine(*towers.text, *exact, tokenizer, config.text.vocab_size);
   if (cosine >= kFaithful) return;
-  towers.text = std::move(tower);
-  absl::StrAppend(&info.precision_reason, "; texts in ", PrecisionName(wide->precision),
-                  ": in int8 their cosine would be ", absl::SixDigits(cosine));
+  Precision taken = Precision::kFp32;
+  towers.text = nullptr;
+  if (backend.precision == Precision::kInt8 && fast->precision != Precision::kFp32) {
+    towers.text = make(*fast);
+    if (WorstCosine(*towers.text, *exact, tokenizer, config.text.vocab_size) >= kFaithful) {
+      taken = fast->precision;
+    } else {
+      towers.text = nullptr;
+    }
+  }
+  if (towers.text == nullptr) towers.text = std::move(exact);
+  absl::StrAppend(&info.precision_reason, "; texts in ", PrecisionName(taken), ": in ",
+                  PrecisionName(backend.precision), " their cosine would be ",
+                  absl::SixDigits(cosine));
 }
 
 absl::StatusOr<std::unique_ptr<Encoder>> OpenWithBackend(const ClipOptions& options,
@@ -279,8 +298,9 @@ absl::StatusOr<std::unique_ptr<Encoder>> OpenWithBackend(const ClipOptions& opti
           return;
         }
         parts.tokenizer = *std::move(tokenizer);
-      } else if (backend.precision == Precision::kInt8) {
-        KeepFaithfulTextTower(*config, weights, *parts.tokenizer, options, towers, parts.info);
+      } else if (backend.precision != Precision::kFp32 && backend.device == at::kCPU) {
+        KeepFaithfulTextTower(*config, weights, *parts.tokenizer, options, backend, towers,
+                              parts.info);
       }
     }
   });

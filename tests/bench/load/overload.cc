@@ -75,6 +75,8 @@ double RefusalCost(Bench& bench) {
   std::this_thread::sleep_for(std::chrono::milliseconds(500));
   const Outcome outcome = bench.Closed(kRefusedCallers, seconds, bench.EncodePhoto());
   for (std::thread& waiter : waiters) waiter.join();
+  bench.report.Figure("calibration_accepted", "uploads accepted while the places were held",
+                      static_cast<double>(outcome.accepted()), "");
   bench.report.Check("uploads are refused while every interactive call waits",
                      outcome.refused() > 0 && outcome.accepted() == 0);
   bench.report.Figure("refusal_unloaded_p99_ms", "a refusal by an idle server, p99",
