@@ -61,7 +61,7 @@ double RefusalCost(Bench& bench) {
   std::vector<grpc::ClientContext> contexts(bench.encode_calls);
   const double seconds = bench.durations.rate / 4;
   const auto end = std::chrono::system_clock::now() +
-                   std::chrono::milliseconds(2000 + static_cast<int>(1000 * seconds));
+                   std::chrono::milliseconds(4000 + static_cast<int>(1000 * seconds));
   for (grpc::ClientContext& context : contexts) {
     waiters.emplace_back([&context, &channel, end] {
       v1::SearchRequest request;
@@ -72,7 +72,7 @@ double RefusalCost(Bench& bench) {
       v1::ImageSearch::NewStub(channel)->Search(&context, request, &response);
     });
   }
-  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  std::this_thread::sleep_for(std::chrono::milliseconds(2000));
   const Outcome outcome = bench.Closed(kRefusedCallers, seconds, bench.EncodePhoto());
   for (std::thread& waiter : waiters) waiter.join();
   bench.report.Figure("calibration_accepted", "uploads accepted while the places were held",
