@@ -45,6 +45,11 @@ absl::StatusOr<std::string> BackupFolder(const std::string& backup_dir, std::str
                          absl::StrCat("--backup-dir holds '", name, "' already")),
                    "name");
   }
+  std::filesystem::create_directories(backup_dir, error);
+  if (error) {
+    return Error(absl::StatusCode::kFailedPrecondition, "NO_BACKUP_DIR",
+                 absl::StrCat("--backup-dir ", backup_dir, " can't be made: ", error.message()));
+  }
   return folder.string();
 }
 

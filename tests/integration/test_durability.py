@@ -6,6 +6,7 @@ import grpc
 from imagesearch.v1 import admin_pb2, imagesearch_pb2 as pb, types_pb2
 
 import pictures
+from conftest import Daemon
 
 
 def stored(server, ids):
@@ -91,3 +92,22 @@ def test_the_same_answers_after_a_clean_restart(daemon):
     server.start()
     after = server.images.Search(request, timeout=20)
     assert [(h.id, h.score) for h in after.hits] == [(h.id, h.score) for h in before.hits]
+
+
+def test_a_backup_goes_into_a_folder_that_was_not_there_and_is_restored(daemon, tmp_path):
+    server = daemon("--backup-dir", str(tmp_path / "not" / "yet")).start()
+    images = [pb.Image(id=f"b{i}", content=pictures.encode(pictures.picture(i), "JPEG")) for i in range(20)]
+    assert all(r.status.code == 0 for r in server.images.Upsert(pb.UpsertRequest(images=images), timeout=60).results)
+    operation = server.admin.CreateBackup(admin_pb2.CreateBackupRequest(name="first"), timeout=20)
+    deadline = time.monotonic() + 60
+    while operation.state == admin_pb2.Operation.RUNNING and time.monotonic() < deadline:
+        time.sleep(0.1)
+        operation = server.admin.GetOperation(admin_pb2.GetOperationRequest(id=operation.id), timeout=20)
+    assert operation.state == admin_pb2.Operation.SUCCEEDED, operation
+    before = stored(server, [f"b{i}" for i in range(20)])
+
+    (tmp_path / "other").mkdir()
+    restored = Daemon(tmp_path / "other", "--restore", str(tmp_path / "not" / "yet" / "first")).start()
+    after = stored(restored, [f"b{i}" for i in range(20)])
+    assert after == before and len(after) == 20
+    restored.close()
