@@ -251,7 +251,7 @@ def expect_everything_acknowledged(fleet, load):
         assert found == len(ids), name
 
 
-def test_rolling_restarts_under_load_fail_no_call(fleet):
+def test_balancer_rolling_restarts_under_load_fail_no_call(fleet):
     with Load(fleet) as load:
         await_calls(load, 50)
         for _ in range(ROUNDS):
@@ -265,7 +265,7 @@ def test_rolling_restarts_under_load_fail_no_call(fleet):
     expect_everything_acknowledged(fleet, load)
 
 
-def test_kills_cost_no_read_and_no_acknowledged_write(fleet):
+def test_balancer_kills_cost_no_read_and_no_acknowledged_write(fleet):
     with Load(fleet) as load:
         await_calls(load, 50)
         fleet.replicas["reader1"].kill()
@@ -283,7 +283,7 @@ def test_kills_cost_no_read_and_no_acknowledged_write(fleet):
     expect_everything_acknowledged(fleet, load)
 
 
-def test_a_slow_replica_is_avoided(fleet):
+def test_balancer_avoids_a_slow_replica(fleet):
     slow = fleet.replicas["reader2"].process
     done = threading.Event()
 
