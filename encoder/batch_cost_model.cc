@@ -50,6 +50,7 @@ void BatchCostModel::Measure(Encoder& encoder, absl::Duration budget) {
       costs.seconds[0] = TimeOf(encoder, *item, 1);
       spent += costs.seconds[0];
     }
+    if (item == &image) quiet_image_ = costs.seconds[0];
     for (size_t i = 1; i < costs.seconds.size() && spent + 2 * costs.seconds[i - 1] < room; ++i) {
       costs.seconds[i] = TimeOf(encoder, *item, 1 << i);
       spent += costs.seconds[i];
@@ -99,7 +100,9 @@ double BatchCostModel::Seconds(Input::Kind kind, int size) const {
 int BatchCostModel::BestSize(Input::Kind kind) const {
   const Curve& costs = curve(kind);
   if (Seconds(kind, 1) <= 0) return costs.largest;
-  const double one_image = Seconds(Input::Kind::kImage, 1);
+  // Beside the decoding of the next, which is how one image alone runs under load, it takes longer.
+  double one_image = Seconds(Input::Kind::kImage, 1);
+  if (quiet_image_ > 0) one_image = std::min(one_image, quiet_image_);
   const double longest =
       one_image > 0 ? kLongestBatch * one_image : std::numeric_limits<double>::infinity();
   std::vector<std::pair<int, double>> candidates;  // size, seconds for each item

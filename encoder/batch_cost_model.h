@@ -44,6 +44,7 @@ class BatchCostModel {
   const Curve& curve(Input::Kind kind) const { return curves_[static_cast<size_t>(kind)]; }
 
   std::array<Curve, 2> curves_;
+  double quiet_image_ = 0;  // seconds of one image as measured at start; 0: not measured
 };
 
 }  // namespace imagesearch::encoder

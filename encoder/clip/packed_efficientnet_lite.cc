@@ -18,8 +18,8 @@ namespace {
 using kernels::Number;
 
 // Waits for the team, if there is one.
-void Barrier(Worker me) {
-  if (me.count == 1) return;
+void Barrier(const Worker& me) {
+  if (me.count() == 1) return;
 #pragma omp barrier
 }
 
@@ -99,19 +99,24 @@ class PackedEfficientNetLite : public ImageTower {
     float* const art_rows = art.data_ptr<float>();
     workspaces_.resize(std::max<size_t>(workspaces_.size(), threads));
     for (Workspace& workspace : workspaces_) Reserve(workspace, threads);
-    const auto features = [&](Worker me, int64_t image, Workspace& workspace) {
+    const auto features = [&](Worker& me, int64_t image, Workspace& workspace) {
       Features(me, images[image], workspace, photo_rows + image * photo_.head_conv.outputs(),
                art_rows + image * art_.head_conv.outputs());
     };
     // Each thread takes whole images as long as there is one for all; the team shares the rest.
     const int64_t alone = count / threads * threads;
+    claims_.Reserve(threads);
 #pragma omp parallel num_threads(threads)
     {
-      const Worker me{omp_get_thread_num(), omp_get_num_threads()};
-      for (int64_t image = me.index; image < alone; image += me.count)
-        features(Worker{0, 1}, image, workspaces_[me.index]);
+      Worker me(omp_get_thread_num(), omp_get_num_threads(), &claims_, phase_);
+      me.Divide(alone, 1, [&](int64_t begin, int64_t end) {
+        Worker one;
+        for (int64_t image = begin; image < end; ++image)
+          features(one, image, workspaces_[me.index()]);
+      });
 #pragma omp barrier
       for (int64_t image = alone; image < count; ++image) features(me, image, workspaces_[0]);
+      if (me.index() == 0) phase_ = me.phase();
     }
     return head_(photo, art);
   }
@@ -161,22 +166,22 @@ class PackedEfficientNetLite : public ImageTower {
     for (AlignedBuffer& patches : workspace.patches) patches.Reserve(row * stem_.inputs() * item);
   }
 
-  void Features(Worker me, const uint8_t* image, Workspace& workspace, float* photo, float* art) {
+  void Features(Worker& me, const uint8_t* image, Workspace& workspace, float* photo, float* art) {
     int64_t side = Stem(me, image, workspace);
     for (const PackedBlock& block : trunk_) side = Block(me, block, side, workspace);
-    if (me.index == 0) std::swap(workspace.now, workspace.trunk);
+    if (me.index() == 0) std::swap(workspace.now, workspace.trunk);
     Barrier(me);
     Tail(me, photo_, side, workspace, photo);
     Tail(me, art_, side, workspace, art);
   }
 
   // Into workspace.now; returns the side of the result.
-  int64_t Stem(Worker me, const uint8_t* image, Workspace& workspace) {
+  int64_t Stem(Worker& me, const uint8_t* image, Workspace& workspace) {
     const int64_t size = config_.image_size, kernel = config_.stem_kernel,
                   stride = config_.stem_stride;
     const SamePadding padding(size, config_.stem_kernel, config_.stem_stride);
     const int64_t side = padding.outputs, inputs = stem_.inputs(), item = BytesOf(number_);
-    uint8_t* const patches = workspace.patches[me.index].data();
+    uint8_t* const patches = workspace.patches[me.index()].data();
     kernels::RowsView view;
     view.data = patches;
     view.rows = side;
@@ -198,14 +203,15 @@ class PackedEfficientNetLite : public ImageTower {
       }
       kernels::Sink sink = Into(workspace.now, y * side * stem_.outputs(), stem_.outputs());
       sink.function = kernels::Function::kRelu6;
-      stem_.Multiply(Worker{0, 1}, view, sink);
+      Worker one;
+      stem_.Multiply(one, view, sink);
     }
     Barrier(me);
     return side;
   }
 
   // workspace.now -> workspace.now; returns the side of the result.
-  int64_t Block(Worker me, const PackedBlock& block, int64_t side, Workspace& workspace) {
+  int64_t Block(Worker& me, const PackedBlock& block, int64_t side, Workspace& workspace) {
     AlignedBuffer& wide = block.expand.empty() ? workspace.now : workspace.wide;
     for (const PackedLinear& expand : block.expand)
       Convolve(me, expand, workspace.now, side, kernels::Function::kRelu6,
@@ -231,14 +237,14 @@ class PackedEfficientNetLite : public ImageTower {
     sink.add = block.config.residual;
     Convolve(me, block.project, workspace.deep, padding.outputs, kernels::Function::kNone, sink);
     if (!block.config.residual) {
-      if (me.index == 0) std::swap(workspace.now, workspace.next);
+      if (me.index() == 0) std::swap(workspace.now, workspace.next);
       Barrier(me);
     }
     return padding.outputs;
   }
 
   // From a copy of workspace.trunk to the mean over the pixels.
-  void Tail(Worker me, const PackedTail& tail, int64_t side, Workspace& workspace, float* mean) {
+  void Tail(Worker& me, const PackedTail& tail, int64_t side, Workspace& workspace, float* mean) {
     const int64_t bytes = side * side * tail.blocks.front().config.in_channels * BytesOf(number_);
     const auto [begin, end] = me.Share(bytes);
     std::copy(workspace.trunk.data() + begin, workspace.trunk.data() + end,
@@ -261,7 +267,7 @@ class PackedEfficientNetLite : public ImageTower {
   }
 
   // A 1x1 convolution over side * side pixels, and a barrier.
-  void Convolve(Worker me, const PackedLinear& linear, const AlignedBuffer& from, int64_t side,
+  void Convolve(Worker& me, const PackedLinear& linear, const AlignedBuffer& from, int64_t side,
                 kernels::Function function, kernels::Sink sink) const {
     kernels::RowsView view;
     view.data = from.data();
@@ -292,6 +298,8 @@ class PackedEfficientNetLite : public ImageTower {
   const EfficientNetLiteHead head_;
   uint64_t memory_bytes_ = 0;
   int64_t states_ = 0, wide_ = 0, deep_ = 0, pooled_ = 0;
+  Claims claims_;
+  uint16_t phase_ = 0;  // of claims_, at the end of the last Embed
   std::vector<Workspace> workspaces_;
 };
 

@@ -32,30 +32,31 @@ uint64_t PackedLinear::memory_bytes() const {
   return packed_.size() + 4 * (bias_.size() + scale_.size() + sums_.size());
 }
 
-void PackedLinear::Multiply(Worker me, const kernels::RowsView& rows,
+void PackedLinear::Multiply(Worker& me, const kernels::RowsView& rows,
                             const kernels::Sink& sink) const {
   const int64_t panels = (view_.outputs + kernels::kPanel - 1) / kernels::kPanel;
   // Panels are shared out, so that each weight is read by one thread only. Where they don't come
   // out even, rows are split too: the fewest parts that keep nine threads in ten at work.
   int64_t best_parts = 1;
   double best = 0;
-  const int64_t most_parts = std::clamp<int64_t>(rows.rows / 6, 1, me.count);
+  const int64_t most_parts = std::clamp<int64_t>(rows.rows / 6, 1, me.count());
   for (int64_t parts = 1; parts <= most_parts && best < 0.9; ++parts) {
-    const int64_t tasks = panels * parts, each = (tasks + me.count - 1) / me.count;
-    const double used = static_cast<double>(tasks) / static_cast<double>(each * me.count);
+    const int64_t tasks = panels * parts, each = (tasks + me.count() - 1) / me.count();
+    const double used = static_cast<double>(tasks) / static_cast<double>(each * me.count());
     if (used > best) {
       best = used;
       best_parts = parts;
     }
   }
-  const auto [begin, end] = me.Share(panels * best_parts);
-  for (int64_t task = begin; task < end;) {
-    const int64_t part = task / panels, first = task % panels;
-    const int64_t count = std::min(end - task, panels - first);
-    kernels::Multiply(rows, view_, sink, rows.rows * part / best_parts,
-                      rows.rows * (part + 1) / best_parts, first, first + count);
-    task += count;
-  }
+  me.Divide(panels * best_parts, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end;) {
+      const int64_t part = task / panels, first = task % panels;
+      const int64_t count = std::min(end - task, panels - first);
+      kernels::Multiply(rows, view_, sink, rows.rows * part / best_parts,
+                        rows.rows * (part + 1) / best_parts, first, first + count);
+      task += count;
+    }
+  });
 }
 
 }  // namespace imagesearch::encoder

@@ -1,27 +1,16 @@
-// A linear layer whose weights are packed for the AVX-512 kernels, and how a team of threads shares
-// its work.
+// A linear layer whose weights are packed for the AVX-512 kernels.
 #ifndef IMAGESEARCH_ENCODER_CLIP_PACKED_LINEAR_H_
 #define IMAGESEARCH_ENCODER_CLIP_PACKED_LINEAR_H_
 
 #include <cstdint>
-#include <utility>
 #include <vector>
 
 #include "encoder/clip/aligned_buffer.h"
 #include "encoder/clip/kernels/gemm.h"
+#include "encoder/clip/team.h"
 #include "encoder/clip/weights.h"
 
 namespace imagesearch::encoder {
-
-// One thread of a team.
-struct Worker {
-  int index = 0, count = 1;
-
-  // This thread's part of [0, items).
-  std::pair<int64_t, int64_t> Share(int64_t items) const {
-    return {items * index / count, items * (index + 1) / count};
-  }
-};
 
 // Thread-safe: constant after construction.
 class PackedLinear {
@@ -34,9 +23,8 @@ class PackedLinear {
   int64_t inputs() const { return view_.inputs; }
   uint64_t memory_bytes() const;
 
-  // This thread's part of rows x weight^T + bias. The whole team calls it; there is no barrier at
-  // the end.
-  void Multiply(Worker me, const kernels::RowsView& rows, const kernels::Sink& sink) const;
+  // This thread's part of rows x weight^T + bias. The whole team calls it, and a barrier follows.
+  void Multiply(Worker& me, const kernels::RowsView& rows, const kernels::Sink& sink) const;
 
  private:
   AlignedBuffer packed_;

@@ -19,6 +19,9 @@ namespace {
 
 using kernels::Number;
 
+// Of norms and quantisation, so little that a claim of fewer rows would cost as much.
+constexpr int64_t kRowsAtLeast = 8;
+
 class PackedTransformer : public Transformer {
  public:
   PackedTransformer(const TransformerConfig& config, const BlockSource& block, Number number,
@@ -64,16 +67,17 @@ class PackedTransformer : public Transformer {
     float* const states = x.data_ptr<float>();
     float* const picked_states = picked.data_ptr<float>();
 
+    claims_.Reserve(threads);
 #pragma omp parallel num_threads(threads)
     {
-      const Worker me{omp_get_thread_num(), omp_get_num_threads()};
+      Worker me(omp_get_thread_num(), omp_get_num_threads(), &claims_, phase_);
       for (const Block& block : blocks_) {
         const bool last = &block == &blocks_.back();
         Norm(me, block.norm1, block.qkv.number(), states, rows);
 #pragma omp barrier
         Product(me, block.qkv, input_.data(), rows, IntoMiddle(qkv_, 3 * width));
 #pragma omp barrier
-        AttendAll(me, sequences, last, scratch_.as<float>() + me.index * scratch);
+        AttendAll(me, sequences, last, scratch_.as<float>() + me.index() * scratch);
         // After the last block only the picked positions matter.
         float* const now = last ? picked_states : states;
         const int64_t now_rows = last ? count : rows;
@@ -91,6 +95,7 @@ class PackedTransformer : public Transformer {
         ProductOfMiddle(me, block.fc2, hidden_, now_rows, now);
 #pragma omp barrier
       }
+      if (me.index() == 0) phase_ = me.phase();
     }
     return picked;
   }
@@ -115,19 +120,20 @@ class PackedTransformer : public Transformer {
   }
 
   // Into input_ as `number`, with scales_ and zeros_ for int8.
-  void Norm(Worker me, const NormWeights& norm, Number number, const float* x, int64_t rows) {
+  void Norm(Worker& me, const NormWeights& norm, Number number, const float* x, int64_t rows) {
     const int64_t width = config_.width;
-    const auto [begin, end] = me.Share(rows);
-    for (int64_t row = begin; row < end; ++row) {
-      kernels::LayerNormRow(x + row * width, width, norm.scale.const_data_ptr<float>(),
-                            norm.bias.const_data_ptr<float>(),
-                            static_cast<float>(config_.layer_norm_eps), number,
-                            input_.data() + row * width * BytesOf(number),
-                            scales_.as<float>() + row, zeros_.as<int32_t>() + row);
-    }
+    me.Divide(rows, kRowsAtLeast, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) {
+        kernels::LayerNormRow(x + row * width, width, norm.scale.const_data_ptr<float>(),
+                              norm.bias.const_data_ptr<float>(),
+                              static_cast<float>(config_.layer_norm_eps), number,
+                              input_.data() + row * width * BytesOf(number),
+                              scales_.as<float>() + row, zeros_.as<int32_t>() + row);
+      }
+    });
   }
 
-  void Product(Worker me, const PackedLinear& linear, const uint8_t* data, int64_t rows,
+  void Product(Worker& me, const PackedLinear& linear, const uint8_t* data, int64_t rows,
                const kernels::Sink& sink) {
     kernels::RowsView view;
     view.data = data;
@@ -139,7 +145,7 @@ class PackedTransformer : public Transformer {
   }
 
   // x += linear(middle), for every row. Has a barrier inside for int8.
-  void ProductOfMiddle(Worker me, const PackedLinear& linear, AlignedBuffer& middle, int64_t rows,
+  void ProductOfMiddle(Worker& me, const PackedLinear& linear, AlignedBuffer& middle, int64_t rows,
                        float* x) {
     kernels::Sink sink;
     sink.fp32 = x;
@@ -147,17 +153,18 @@ class PackedTransformer : public Transformer {
     sink.add = true;
     if (linear.number() != Number::kInt8) return Product(me, linear, middle.data(), rows, sink);
     const int64_t width = linear.inputs();
-    const auto [begin, end] = me.Share(rows);
-    for (int64_t row = begin; row < end; ++row) {
-      kernels::QuantiseRow(wide_, middle.data() + row * width * BytesOf(wide_), width,
-                           input_.data() + row * width, scales_.as<float>() + row,
-                           zeros_.as<int32_t>() + row);
-    }
+    me.Divide(rows, kRowsAtLeast, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) {
+        kernels::QuantiseRow(wide_, middle.data() + row * width * BytesOf(wide_), width,
+                             input_.data() + row * width, scales_.as<float>() + row,
+                             zeros_.as<int32_t>() + row);
+      }
+    });
 #pragma omp barrier
     Product(me, linear, input_.data(), rows, sink);
   }
 
-  void AttendAll(Worker me, const Sequences& sequences, bool only_picked, float* scratch) {
+  void AttendAll(Worker& me, const Sequences& sequences, bool only_picked, float* scratch) {
     const int64_t count = static_cast<int64_t>(sequences.lengths.size());
     const int64_t width = config_.width, item = BytesOf(wide_);
     kernels::Attention attention;
@@ -166,21 +173,22 @@ class PackedTransformer : public Transformer {
     attention.head_width = width / config_.heads;
     attention.causal = sequences.causal;
     attention.scratch = scratch;
-    const auto [begin, end] = me.Share(count * config_.heads);
-    for (int64_t task = begin; task < end; ++task) {
-      const int64_t sequence = task / config_.heads;
-      attention.head = task % config_.heads;
-      attention.qkv = qkv_.data() + first_rows_[sequence] * 3 * width * item;
-      attention.length = sequences.lengths[sequence];
-      attention.first_query = only_picked ? sequences.pick[sequence] : 0;
-      attention.queries = only_picked ? 1 : attention.length;
-      attention.out =
-          attended_.data() + (only_picked ? sequence : first_rows_[sequence]) * width * item;
-      kernels::Attend(attention);
-    }
+    me.Divide(count * config_.heads, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t task = begin; task < end; ++task) {
+        const int64_t sequence = task / config_.heads;
+        attention.head = task % config_.heads;
+        attention.qkv = qkv_.data() + first_rows_[sequence] * 3 * width * item;
+        attention.length = sequences.lengths[sequence];
+        attention.first_query = only_picked ? sequences.pick[sequence] : 0;
+        attention.queries = only_picked ? 1 : attention.length;
+        attention.out =
+            attended_.data() + (only_picked ? sequence : first_rows_[sequence]) * width * item;
+        kernels::Attend(attention);
+      }
+    });
   }
 
-  void Pick(Worker me, const Sequences& sequences, const float* states, float* picked) {
+  void Pick(Worker& me, const Sequences& sequences, const float* states, float* picked) {
     const auto [begin, end] = me.Share(static_cast<int64_t>(sequences.lengths.size()));
     for (int64_t i = begin; i < end; ++i) {
       const float* from = states + (first_rows_[i] + sequences.pick[i]) * config_.width;
@@ -192,6 +200,8 @@ class PackedTransformer : public Transformer {
   const Number wide_;  // between products
   std::vector<Block> blocks_;
   uint64_t memory_bytes_ = 0;
+  Claims claims_;
+  uint16_t phase_ = 0;  // of claims_, at the end of the last Forward
   // Workspace of one Forward, kept between calls.
   std::vector<int64_t> first_rows_;
   AlignedBuffer input_, scales_, zeros_, qkv_, attended_, hidden_, scratch_;

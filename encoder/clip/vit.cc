@@ -65,22 +65,26 @@ class PatchEmbedding {
     kernels::Sink sink;
     sink.fp32 = result.data_ptr<float>();
     sink.stride = packed_->outputs();
-#pragma omp parallel num_threads(at::get_num_threads())
+    const int threads = at::get_num_threads();
+    claims_.Reserve(threads);
+#pragma omp parallel num_threads(threads)
     {
-      const Worker me{omp_get_thread_num(), omp_get_num_threads()};
-      const auto [begin, end] = me.Share(rows);
-      for (int64_t row = begin; row < end; ++row) {
-        const int64_t y = row / grid % grid, x = row % grid;
-        const uint8_t* const corner =
-            images[row / (grid * grid)] + (y * patch * config_.image_size + x * patch) * 3;
-        uint8_t* to = rows_.data() + row * inputs * item;
-        for (int64_t line = 0; line < patch; ++line) {
-          for (int64_t i = 0; i < patch; ++i, to += 3 * item)
-            table_.Write(corner + (line * config_.image_size + i) * 3, packed_->number(), to);
+      Worker me(omp_get_thread_num(), omp_get_num_threads(), &claims_, phase_);
+      me.Divide(rows, grid, [&](int64_t begin, int64_t end) {
+        for (int64_t row = begin; row < end; ++row) {
+          const int64_t y = row / grid % grid, x = row % grid;
+          const uint8_t* const corner =
+              images[row / (grid * grid)] + (y * patch * config_.image_size + x * patch) * 3;
+          uint8_t* to = rows_.data() + row * inputs * item;
+          for (int64_t line = 0; line < patch; ++line) {
+            for (int64_t i = 0; i < patch; ++i, to += 3 * item)
+              table_.Write(corner + (line * config_.image_size + i) * 3, packed_->number(), to);
+          }
         }
-      }
+      });
 #pragma omp barrier
       packed_->Multiply(me, view, sink);
+      if (me.index() == 0) phase_ = me.phase();
     }
     return result;
   }
@@ -91,6 +95,8 @@ class PatchEmbedding {
   std::optional<PackedLinear> packed_;  // or:
   at::Tensor matrix_;                   // (width, patch * patch * 3)
   AlignedBuffer rows_;
+  Claims claims_;
+  uint16_t phase_ = 0;  // of claims_, at the end of the last call
 };
 
 class Vit : public ImageTower {

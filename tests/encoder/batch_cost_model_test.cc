@@ -59,6 +59,21 @@ TEST(BatchCostModelTest, TriesALargerSizeWhileNothingIsKnownOfIt) {
   EXPECT_EQ(costs.BestSize(kImage), 4);
 }
 
+// Texts waited for bulk batches of sixteen: single images had run beside the decoding of others and
+// seemed to take three times as long.
+TEST(BatchCostModelTest, SlowSingleImagesUnderLoadDoNotMakeBatchesLonger) {
+  FakeEncoderOptions options;
+  options.batch_time = absl::Milliseconds(30);
+  options.item_time = absl::Milliseconds(10);
+  FakeEncoder fake(options);
+  BatchCostModel costs(32, 64);
+  costs.Measure(fake, absl::Seconds(4));
+  for (int i = 0; i < 100; ++i) costs.Observe(kImage, 1, 0.12);
+  EXPECT_GE(costs.Seconds(kImage, 1), 0.1);
+  // Six quiet ones: 240 ms, which is 16 images.
+  EXPECT_LE(costs.Seconds(kImage, costs.BestSize(kImage)), 0.25);
+}
+
 TEST(BatchCostModelTest, KeepsToItsBudget) {
   FakeEncoderOptions options;
   options.item_time = absl::Milliseconds(20);

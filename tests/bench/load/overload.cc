@@ -18,7 +18,6 @@ namespace {
 
 constexpr double kOverload = 10;
 constexpr int kCallers = 256;
-constexpr int kRefusedCallers = 4;
 // The server's own bounds on what waits, by default: requests in flight, gRPC's buffers, the
 // encoder's queue, 256 MiB each (docs/operations.md).
 constexpr double kQueueBoundsMiB = 3 * 256;
@@ -52,10 +51,10 @@ class MemoryWatch {
   std::thread thread_;
 };
 
-// CPU seconds, the server's and the generator's, of one upload that is refused. Every thread for
-// interactive calls is kept waiting meanwhile, by searches for a version that never comes: that
-// takes no CPU, so what is spent is spent on refusing.
-double RefusalCost(Bench& bench) {
+// CPU seconds, the server's and the generator's, of one upload that is refused when `rate` of them
+// come in a second. Every thread for interactive calls is kept waiting meanwhile, by searches for a
+// version that never comes: that takes no CPU, so what is spent is spent on refusing.
+double RefusalCost(Bench& bench, double rate) {
   std::vector<std::thread> waiters;
   const auto channel = bench.server->Channel();
   std::vector<grpc::ClientContext> contexts(bench.encode_calls);
@@ -73,7 +72,8 @@ double RefusalCost(Bench& bench) {
     });
   }
   std::this_thread::sleep_for(std::chrono::milliseconds(2000));
-  const Outcome outcome = bench.Closed(kRefusedCallers, seconds, bench.EncodePhoto());
+  const Outcome outcome = DriveOpen(rate, kCallers, seconds, bench.TakeNumbers(),
+                                    bench.server->pid(), bench.EncodePhoto());
   for (std::thread& waiter : waiters) waiter.join();
   bench.report.Figure("calibration_accepted", "uploads accepted while the places were held",
                       static_cast<double>(outcome.accepted()), "");
@@ -89,7 +89,7 @@ double RefusalCost(Bench& bench) {
 void Overload(Bench& bench, const Outcome& peak) {
   Report& report = bench.report;
   report.Heading("overload", "ten times as many images as the server can encode, one a call");
-  const double cost_of_refusal = RefusalCost(bench);
+  const double cost_of_refusal = RefusalCost(bench, kOverload * peak.rate());
   const double memory_before = ResidentMiB(bench.server->pid());
   const double seconds = bench.durations.overload;
   MemoryWatch memory(bench.server->pid(), seconds);
