@@ -11,8 +11,11 @@
 namespace imagesearch::index {
 namespace {
 
-// kAuto: below this a scan of codes takes less than the ranking of lists would save.
-constexpr uint32_t kMinListedRows = 8192;
+// kAuto: so few rows are scanned in so little time that the answer may as well be exact.
+constexpr uint64_t kMinListedRows = 8192;
+// kAuto: below this a scan of codes takes less than the ranking of lists would save. What is read
+// beside other parts is scanned up to here only.
+constexpr uint64_t kMinPartListedRows = 1024;
 // kAuto: when image queries take longer than this through the lists of this many rows, a graph is
 // added for them.
 constexpr float kGraphPaysNs = 150'000;
@@ -61,7 +64,9 @@ absl::StatusOr<IndexParts> BuildParts(const VectorSource& vectors, const AnnBuil
   IndexParts parts;
   parts.kind = options.index.kind;
   if (parts.kind == IndexKind::kAuto) {
-    parts.kind = vectors.rows() < kMinListedRows ? IndexKind::kFlat : IndexKind::kIvf;
+    const bool few = vectors.rows() < kMinPartListedRows ||
+                     vectors.rows() + options.rows_beside < kMinListedRows;
+    parts.kind = few ? IndexKind::kFlat : IndexKind::kIvf;
   }
   std::vector<float> mean = MeanOf(vectors, options.threads);
   if (options.cancelled != nullptr && *options.cancelled) return Cancelled();

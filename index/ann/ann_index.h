@@ -94,6 +94,8 @@ class AnnIndex {
 struct AnnBuildOptions {
   // kAuto: FLAT for few rows, otherwise whichever of IVF and HNSW is measured to serve better.
   IndexOptions index;
+  // Rows that searches read beside these: a small part of a large collection gets lists earlier.
+  uint64_t rows_beside = 0;
   int threads = 1;
   std::shared_ptr<const std::atomic<bool>>
       cancelled;  // may be null; a cancelled build returns CANCELLED

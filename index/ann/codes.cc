@@ -29,24 +29,16 @@ int Code(float value, float inverse_scale) {
 }  // namespace
 
 RowCode EncodeRow(const float* x, absl::Span<const float> mean, uint8_t* code) {
-  const size_t d = mean.size();
-  float largest = 0;
-  for (size_t j = 0; j < d; ++j) largest = std::max(largest, std::fabs(x[j] - mean[j]));
+  const SimdKernels& simd = Simd();
+  const float largest = simd.largest(x, mean.data(), mean.size());
   RowCode row;
   // Below this the inverse would overflow; such a row equals the mean.
   row.scale = largest > 1e-30f ? largest / kMaxCode : 0;
   const float inverse = row.scale > 0 ? 1 / row.scale : 0;
-  double error2 = 0, norm2 = 0;
-  for (size_t j = 0; j < d; ++j) {
-    const int c = Code(x[j] - mean[j], inverse);
-    code[j] = static_cast<uint8_t>(c + 128);
-    const double coded = static_cast<double>(row.scale) * c;
-    const double miss = static_cast<double>(x[j]) - mean[j] - coded;
-    error2 += miss * miss;
-    norm2 += coded * coded;
-  }
-  row.error = std::sqrt(error2);
-  row.norm = std::sqrt(norm2);
+  const CodeSums sums = simd.encode(x, mean.data(), mean.size(), row.scale, inverse, code);
+  // The rounding of x - mean is one of those that kRoundings allows for.
+  row.error = std::sqrt(sums.error2);
+  row.norm = std::sqrt(sums.norm2);
   return row;
 }
 

@@ -1,7 +1,9 @@
 // The portable kernels and the choice of a level at run time.
 #include "index/ann/simd.h"
 
+#include <algorithm>
 #include <atomic>
+#include <cmath>
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
@@ -49,6 +51,31 @@ void DotTile(const uint8_t* codes, size_t stride, size_t n, const int8_t* querie
   }
 }
 
+float Largest(const float* x, const float* m, size_t d) {
+  float largest = 0;
+  for (size_t i = 0; i < d; ++i) {
+    const float size = std::fabs(x[i] - m[i]);
+    largest = size > largest ? size : largest;
+  }
+  return largest;
+}
+
+CodeSums Encode(const float* x, const float* m, size_t d, float scale, float inverse,
+                uint8_t* code) {
+  CodeSums sums;
+  for (size_t i = 0; i < d; ++i) {
+    const float value = x[i] - m[i];
+    float wanted = value * inverse;
+    wanted = wanted == wanted ? wanted : 0;
+    const auto c = static_cast<int32_t>(std::lrintf(std::clamp(wanted, -127.0f, 127.0f)));
+    code[i] = static_cast<uint8_t>(c + 128);
+    const double coded = static_cast<double>(scale) * c, miss = value - coded;
+    sums.error2 += miss * miss;
+    sums.norm2 += coded * coded;
+  }
+  return sums;
+}
+
 size_t Select(const int32_t* dots, const float* scales, size_t n, int32_t offset, float query_scale,
               float slack, float threshold, uint32_t* selected) {
   size_t count = 0;
@@ -84,8 +111,15 @@ std::atomic<const SimdKernels*>& InForce() {
 }  // namespace
 
 const SimdKernels& PortableKernels() {
-  static constexpr SimdKernels kKernels = {
-      SimdLevel::kPortable, "portable", DotF32, DotRows, DotGather, DotTile, Select};
+  static constexpr SimdKernels kKernels = {SimdLevel::kPortable,
+                                           "portable",
+                                           DotF32,
+                                           DotRows,
+                                           DotGather,
+                                           DotTile,
+                                           Largest,
+                                           Encode,
+                                           Select};
   return kKernels;
 }
 

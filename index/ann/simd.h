@@ -21,6 +21,11 @@ enum class SimdLevel { kPortable = 0, kAvx2 = 1, kAvx512 = 2, kAvx512Vnni = 3 };
 // are 0. Integer results are the same at every level; float32 sums differ in rounding only.
 inline constexpr size_t kCodeAlignment = 64;
 
+// With c = scale * (code - 128): sums of (x - m - c)^2 and of c^2.
+struct CodeSums {
+  double error2 = 0, norm2 = 0;
+};
+
 struct SimdKernels {
   SimdLevel level;
   const char* name;
@@ -40,6 +45,14 @@ struct SimdKernels {
   // out[q * out_stride + i] = row i . query q; queries are `stride` bytes apart.
   void (*dot_tile)(const uint8_t* codes, size_t stride, size_t n, const int8_t* queries, size_t nq,
                    int32_t* out, size_t out_stride);
+
+  // The largest |x[i] - m[i]| of `d` values; a NaN counts nothing.
+  float (*largest)(const float* x, const float* m, size_t d);
+
+  // code[i] = 128 + (x[i] - m[i]) * inverse, rounded to the nearest (ties to even) and kept within
+  // 1 to 255; a NaN gives 128. The same at every level.
+  CodeSums (*encode)(const float* x, const float* m, size_t d, float scale, float inverse,
+                     uint8_t* code);
 
   // The i in [0, n) with scales[i] * ((dots[i] - offset) * query_scale + slack) >= threshold, in
   // order; returns how many. `selected` has room for n.

@@ -122,6 +122,67 @@ IMAGESEARCH_AVX2 void DotTile(const uint8_t* codes, size_t stride, size_t n, con
   }
 }
 
+IMAGESEARCH_AVX2 float Largest(const float* x, const float* m, size_t d) {
+  const __m256 sign = _mm256_set1_ps(-0.0f);
+  __m256 most = _mm256_setzero_ps();
+  size_t i = 0;
+  for (; i + 8 <= d; i += 8) {
+    const __m256 value = _mm256_sub_ps(_mm256_loadu_ps(x + i), _mm256_loadu_ps(m + i));
+    most = _mm256_max_ps(_mm256_andnot_ps(sign, value), most);  // of a NaN and a number: the second
+  }
+  float lanes[8], largest = 0;
+  _mm256_storeu_ps(lanes, most);
+  for (float lane : lanes) largest = lane > largest ? lane : largest;
+  for (; i < d; ++i) {
+    const float size = __builtin_fabsf(x[i] - m[i]);
+    largest = size > largest ? size : largest;
+  }
+  return largest;
+}
+
+IMAGESEARCH_AVX2 inline void AddSquares(__m128 value, __m128i c, __m256d unit, __m256d& error2,
+                                        __m256d& norm2) {
+  const __m256d coded = _mm256_mul_pd(unit, _mm256_cvtepi32_pd(c));
+  const __m256d miss = _mm256_sub_pd(_mm256_cvtps_pd(value), coded);
+  error2 = _mm256_fmadd_pd(miss, miss, error2);
+  norm2 = _mm256_fmadd_pd(coded, coded, norm2);
+}
+
+IMAGESEARCH_AVX2 inline double Sum(__m256d v) {
+  const __m128d s = _mm_add_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd(v, 1));
+  return _mm_cvtsd_f64(_mm_add_sd(s, _mm_unpackhi_pd(s, s)));
+}
+
+IMAGESEARCH_AVX2 CodeSums Encode(const float* x, const float* m, size_t d, float scale,
+                                 float inverse, uint8_t* code) {
+  const __m256 inv = _mm256_set1_ps(inverse), most = _mm256_set1_ps(127),
+               least = _mm256_set1_ps(-127);
+  const __m256d unit = _mm256_set1_pd(scale);
+  __m256d error2 = _mm256_setzero_pd(), norm2 = error2;
+  size_t i = 0;
+  for (; i + 8 <= d; i += 8) {
+    const __m256 value = _mm256_sub_ps(_mm256_loadu_ps(x + i), _mm256_loadu_ps(m + i));
+    const __m256 wanted = _mm256_mul_ps(value, inv);
+    const __m256 number = _mm256_and_ps(wanted, _mm256_cmp_ps(wanted, wanted, _CMP_ORD_Q));
+    const __m256i c = _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(number, least), most));
+    const __m128i low = _mm256_castsi256_si128(c), high = _mm256_extracti128_si256(c, 1);
+    // To signed bytes, then 128 more.
+    const __m128i words = _mm_packs_epi32(low, high);
+    _mm_storel_epi64(
+        reinterpret_cast<__m128i*>(code + i),
+        _mm_xor_si128(_mm_packs_epi16(words, words), _mm_set1_epi8(static_cast<char>(0x80))));
+    AddSquares(_mm256_castps256_ps128(value), low, unit, error2, norm2);
+    AddSquares(_mm256_extractf128_ps(value, 1), high, unit, error2, norm2);
+  }
+  CodeSums sums{Sum(error2), Sum(norm2)};
+  if (i < d) {
+    const CodeSums rest = PortableKernels().encode(x + i, m + i, d - i, scale, inverse, code + i);
+    sums.error2 += rest.error2;
+    sums.norm2 += rest.norm2;
+  }
+  return sums;
+}
+
 IMAGESEARCH_AVX2 size_t Select(const int32_t* dots, const float* scales, size_t n, int32_t offset,
                                float query_scale, float slack, float threshold,
                                uint32_t* selected) {
@@ -150,8 +211,8 @@ IMAGESEARCH_AVX2 size_t Select(const int32_t* dots, const float* scales, size_t 
 }  // namespace
 
 const SimdKernels& Avx2Kernels() {
-  static constexpr SimdKernels kKernels = {SimdLevel::kAvx2, "avx2",  DotF32, DotRows,
-                                           DotGather,        DotTile, Select};
+  static constexpr SimdKernels kKernels = {SimdLevel::kAvx2, "avx2",  DotF32, DotRows, DotGather,
+                                           DotTile,          Largest, Encode, Select};
   return kKernels;
 }
 

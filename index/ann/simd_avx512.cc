@@ -49,6 +49,48 @@ IMAGESEARCH_AVX512 inline void Fetch(const uint8_t* row, size_t stride) {
   }
 }
 
+IMAGESEARCH_AVX512 inline __mmask16 First(size_t n) {
+  return n >= 16 ? 0xffff : static_cast<__mmask16>((1u << n) - 1);
+}
+
+IMAGESEARCH_AVX512 inline __m512 Difference(const float* x, const float* m, __mmask16 in) {
+  return _mm512_sub_ps(_mm512_maskz_loadu_ps(in, x), _mm512_maskz_loadu_ps(in, m));
+}
+
+IMAGESEARCH_AVX512 float Largest(const float* x, const float* m, size_t d) {
+  __m512 largest = _mm512_setzero_ps();
+  for (size_t i = 0; i < d; i += 16) {
+    const __m512 size = _mm512_abs_ps(Difference(x + i, m + i, First(d - i)));
+    largest = _mm512_max_ps(size, largest);  // of a NaN and a number: the second
+  }
+  return _mm512_reduce_max_ps(largest);
+}
+
+IMAGESEARCH_AVX512 CodeSums Encode(const float* x, const float* m, size_t d, float scale,
+                                   float inverse, uint8_t* code) {
+  const __m512 inv = _mm512_set1_ps(inverse), most = _mm512_set1_ps(127),
+               least = _mm512_set1_ps(-127);
+  const __m512d unit = _mm512_set1_pd(scale);
+  __m512d error2 = _mm512_setzero_pd(), norm2 = error2;
+  for (size_t i = 0; i < d; i += 16) {
+    const __mmask16 in = First(d - i);
+    const __m512 value = Difference(x + i, m + i, in);
+    const __m512 wanted = _mm512_mul_ps(value, inv);
+    const __mmask16 number = _mm512_cmp_ps_mask(wanted, wanted, _CMP_ORD_Q);
+    const __m512i c = _mm512_cvtps_epi32(
+        _mm512_min_ps(_mm512_max_ps(_mm512_maskz_mov_ps(number, wanted), least), most));
+    _mm512_mask_cvtepi32_storeu_epi8(code + i, in, _mm512_add_epi32(c, _mm512_set1_epi32(128)));
+    const __m512d low = _mm512_mul_pd(unit, _mm512_cvtepi32_pd(_mm512_castsi512_si256(c)));
+    const __m512d high = _mm512_mul_pd(unit, _mm512_cvtepi32_pd(_mm512_extracti64x4_epi64(c, 1)));
+    norm2 = _mm512_fmadd_pd(low, low, _mm512_fmadd_pd(high, high, norm2));
+    const __m512d low_miss = _mm512_sub_pd(_mm512_cvtps_pd(_mm512_castps512_ps256(value)), low);
+    const __m512d high_miss =
+        _mm512_sub_pd(_mm512_cvtps_pd(_mm512_extractf32x8_ps(value, 1)), high);
+    error2 = _mm512_fmadd_pd(low_miss, low_miss, _mm512_fmadd_pd(high_miss, high_miss, error2));
+  }
+  return {_mm512_reduce_add_pd(error2), _mm512_reduce_add_pd(norm2)};
+}
+
 IMAGESEARCH_AVX512 size_t Select(const int32_t* dots, const float* scales, size_t n, int32_t offset,
                                  float query_scale, float slack, float threshold,
                                  uint32_t* selected) {
@@ -184,15 +226,22 @@ IMAGESEARCH_CODE_KERNELS(IMAGESEARCH_VNNI, StepVnni, Vnni)
 }  // namespace
 
 const SimdKernels& Avx512Kernels() {
-  static constexpr SimdKernels kKernels = {SimdLevel::kAvx512, "avx512",  DotF32, DotRowsBw,
-                                           DotGatherBw,        DotTileBw, Select};
+  static constexpr SimdKernels kKernels = {
+      SimdLevel::kAvx512, "avx512", DotF32, DotRowsBw, DotGatherBw,
+      DotTileBw,          Largest,  Encode, Select};
   return kKernels;
 }
 
 const SimdKernels& Avx512VnniKernels() {
-  static constexpr SimdKernels kKernels = {
-      SimdLevel::kAvx512Vnni, "avx512-vnni", DotF32, DotRowsVnni,
-      DotGatherVnni,          DotTileVnni,   Select};
+  static constexpr SimdKernels kKernels = {SimdLevel::kAvx512Vnni,
+                                           "avx512-vnni",
+                                           DotF32,
+                                           DotRowsVnni,
+                                           DotGatherVnni,
+                                           DotTileVnni,
+                                           Largest,
+                                           Encode,
+                                           Select};
   return kKernels;
 }
 

@@ -1,5 +1,6 @@
 #include "index/store/segment_builder.h"
 
+#include <algorithm>
 #include <random>
 #include <utility>
 
@@ -89,6 +90,8 @@ absl::StatusOr<std::shared_ptr<const Segment>> BuildSegment(
   AnnBuildOptions build;
   build.index = state.current().index;
   build.index.kind = kind_for((*rows)->rows());
+  const uint64_t live = state.view()->live, own = (*rows)->rows();
+  build.rows_beside = live - std::min(live, own);
   build.threads = threads;
   build.cancelled = control.cancelled;
   // What the model's texts look like in general, and what is asked here.

@@ -1,6 +1,7 @@
 // Durable ingest of ready vectors through the embedded database, and what searches feel meanwhile.
 // Usage: ingest_bench [ROWS] [DIMENSION] [WRITERS] [BATCH] [KIND: auto, flat, hnsw, ivf]
 //                     [RATE: vectors a second, 0: as fast as it goes]
+//                     [BEFORE: rows that are there already when the ingest begins]
 // Data: CLIP-like clusters (docs/benchmarks.md). Prints one line per figure.
 #include <time.h>
 #include <unistd.h>
@@ -66,7 +67,19 @@ class Generator {
   std::vector<float> centres_;
 };
 
+// What searches visit, on average over the samples.
+struct Parts {
+  uint64_t samples = 0, segments = 0, tail_rows = 0, most_tail_rows = 0;
+  void Note(const CollectionInfo& info) {
+    ++samples;
+    segments += info.segments;
+    tail_rows += info.tail_rows;
+    most_tail_rows = std::max(most_tail_rows, info.tail_rows);
+  }
+};
+
 struct Latency {
+  Parts parts;
   std::vector<double> ms;
   std::vector<double> cpu_ms;  // of the searching thread: what an idle machine would take
   std::string Summary() {
@@ -76,7 +89,10 @@ struct Latency {
     std::sort(cpu_ms.begin(), cpu_ms.end());
     auto cpu_at = [&](double q) { return cpu_ms[static_cast<size_t>(q * (cpu_ms.size() - 1))]; };
     return absl::StrCat(ms.size(), " searches, p50 ", at(0.5), " ms, p99 ", at(0.99),
-                        " ms; CPU time p50 ", cpu_at(0.5), " ms, p99 ", cpu_at(0.99), " ms");
+                        " ms; CPU time p50 ", cpu_at(0.5), " ms, p99 ", cpu_at(0.99), " ms; ",
+                        static_cast<double>(parts.segments) / std::max<uint64_t>(1, parts.samples),
+                        " segments, ", parts.tail_rows / std::max<uint64_t>(1, parts.samples),
+                        " rows in the tail, ", parts.most_tail_rows, " at most");
   }
 };
 
@@ -91,6 +107,7 @@ Latency SearchUntil(Collection* collection, int dimension, const std::function<b
     if (!collection->Search(query).ok()) std::exit(3);
     latency.cpu_ms.push_back(ThreadMs() - cpu_start);
     latency.ms.push_back(Seconds(Clock::now() - start) * 1e3);
+    if (latency.ms.size() % 20 == 0) latency.parts.Note(collection->Info());
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
   return latency;
@@ -103,6 +120,7 @@ int Run(int argc, char** argv) {
   const int batch = argc > 4 ? std::atoi(argv[4]) : 64;
   const std::string kind = argc > 5 ? argv[5] : "hnsw";
   const double rate = argc > 6 ? std::atof(argv[6]) : 0;
+  const int before = argc > 7 ? std::atoi(argv[7]) : 0;
   EmbeddedOptions options;
   options.data_dir =
       (std::filesystem::temp_directory_path() / absl::StrCat("ingest_bench_", getpid())).string();
@@ -122,15 +140,35 @@ int Run(int argc, char** argv) {
   if (!(*opened)->CreateCollection(collection_options).ok()) return 1;
   auto collection = *(*opened)->GetCollection("bench");
 
-  std::vector<std::vector<UpsertItem>> batches;
   Generator generator(dimension, 5);
-  for (int i = 0; i < rows; ++i) {
-    if (i % batch == 0) batches.emplace_back();
-    UpsertItem item;
-    item.id = absl::StrCat("image-", i);
-    item.vector = generator.Next();
-    batches.back().push_back(std::move(item));
+  const auto idle = [&](const char* when) {
+    const auto end = Clock::now() + std::chrono::seconds(3);
+    std::cout
+        << when << ": "
+        << SearchUntil(collection.get(), dimension, [&] { return Clock::now() > end; }).Summary()
+        << std::endl;
+  };
+  std::vector<std::vector<UpsertItem>> batches;
+  int made = 0;
+  const auto add = [&](int count) {
+    batches.clear();
+    for (int i = 0; i < count; ++i, ++made) {
+      if (i % batch == 0) batches.emplace_back();
+      UpsertItem item;
+      item.id = absl::StrCat("image-", made);
+      item.vector = generator.Next();
+      batches.back().push_back(std::move(item));
+    }
+  };
+  add(before);
+  for (auto& items : batches) {
+    if (!collection->Upsert(std::move(items), {}).ok()) return 7;
   }
+  if (before > 0) {
+    if (!collection->Optimize().ok()) return 8;
+    idle("idle before");
+  }
+  add(rows);
   std::atomic<size_t> next{0};
   std::atomic<int> running{writers};
   const auto start = Clock::now();
@@ -157,13 +195,9 @@ int Run(int argc, char** argv) {
   const auto optimise = Clock::now();
   if (!collection->Optimize().ok()) return 4;
   std::cout << "Optimize: " << Seconds(Clock::now() - optimise) << " s" << std::endl;
-  const auto idle_end = Clock::now() + std::chrono::seconds(3);
-  std::cout
-      << "idle: "
-      << SearchUntil(collection.get(), dimension, [&] { return Clock::now() > idle_end; }).Summary()
-      << std::endl;
+  idle("idle");
   const CollectionInfo info = collection->Info();
-  std::cout << "memory: " << info.memory_bytes / rows << " B/image, disk " << info.disk_bytes / rows
+  std::cout << "memory: " << info.memory_bytes / made << " B/image, disk " << info.disk_bytes / made
             << " B/image" << std::endl;
   collection.reset();
   if (!(*opened)->Close(absl::InfiniteFuture()).ok()) return 5;

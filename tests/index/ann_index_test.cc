@@ -311,6 +311,17 @@ TEST(AutoKindTest, FewRowsAreScannedAndMoreAreListed) {
   }
 }
 
+// A scan of each of many small parts took most of a search's time while images came in.
+TEST(AutoKindTest, ASmallPartOfALargeCollectionIsListed) {
+  const ClipLikeData data = MakeClipLike({.images = 2000, .queries = 1, .dimension = 16});
+  const auto vectors = std::make_shared<MemoryVectors>(data.images, data.dimension);
+  AnnBuildOptions options;
+  const auto kind = [&] { return (*BuildAnnIndex(vectors, options))->kind(); };
+  EXPECT_EQ(kind(), IndexKind::kFlat);
+  options.rows_beside = 100'000;
+  EXPECT_EQ(kind(), IndexKind::kIvf);
+}
+
 // `effort` and the collection's own settings: more of it can't find less.
 TEST(EffortTest, AllListsProbedFindWhatAScanFinds) {
   const ClipLikeData data = MakeClipLike({.images = 3000});

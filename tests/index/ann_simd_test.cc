@@ -61,6 +61,35 @@ TEST_P(SimdTest, FloatDotProductsAgreeWithDoubleSums) {
   }
 }
 
+TEST_P(SimdTest, EncodesAsPlainArithmeticDoes) {
+  std::normal_distribution<float> normal;
+  for (int d = 1; d <= 150; ++d) {
+    std::vector<float> x(d + 1), m(d + 3);
+    for (float& value : x) value = normal(random_);
+    for (float& value : m) value = normal(random_);
+    if (d % 7 == 0) x[d / 2] = NAN;
+    float largest = 0;
+    for (int i = 0; i < d; ++i) largest = std::fmax(largest, std::fabs(x[i + 1] - m[i + 3]));
+    EXPECT_EQ(Simd().largest(x.data() + 1, m.data() + 3, d), largest) << d;
+    if (d % 7 == 0) x[d / 2] = 0.25f;
+    // Half of the range: the largest are cut off. One in five codes nothing.
+    const float scale = d % 5 == 0 ? 0 : largest / 200, inverse = scale > 0 ? 1 / scale : 0;
+    std::vector<uint8_t> code(d + 1, 77);
+    const CodeSums sums = Simd().encode(x.data() + 1, m.data() + 3, d, scale, inverse, code.data());
+    double error2 = 0, norm2 = 0;
+    for (int i = 0; i < d; ++i) {
+      const float value = x[i + 1] - m[i + 3];
+      const double c = std::nearbyintf(std::fmin(std::fmax(value * inverse, -127), 127));
+      ASSERT_EQ(code[i], 128 + c) << i << " of " << d;
+      error2 += std::pow(value - scale * c, 2);
+      norm2 += std::pow(scale * c, 2);
+    }
+    EXPECT_EQ(code[d], 77) << "wrote past the end";
+    EXPECT_NEAR(sums.error2, error2, 1e-9 * error2 + 1e-12);
+    EXPECT_NEAR(sums.norm2, norm2, 1e-9 * norm2 + 1e-12);
+  }
+}
+
 TEST_P(SimdTest, RowsAndGathersAndTilesGiveTheSameIntegers) {
   for (int round = 0; round < 60; ++round) {
     const size_t stride = kCodeAlignment * static_cast<size_t>(Draw(1, 12));
