@@ -71,6 +71,8 @@ class ByteSource {
   virtual uint64_t remaining() const = 0;
 };
 
+class ListGuide;
+
 // Immutable after construction; all methods const and thread-safe.
 class AnnIndex {
  public:
@@ -86,6 +88,9 @@ class AnnIndex {
   // The same for many; result i belongs to queries[i]. Default: one after another; FLAT shares its
   // scan.
   virtual std::vector<std::vector<Neighbor>> SearchBatch(absl::Span<const AnnQuery> queries) const;
+
+  // For rows that come later (list_guide.h); null: this index has no lists.
+  virtual std::shared_ptr<const ListGuide> guide() const { return nullptr; }
 
   // In the project's own format (docs/formats.md), without the full-precision vectors.
   virtual absl::Status Save(ByteSink& sink) const = 0;

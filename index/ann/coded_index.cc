@@ -45,11 +45,15 @@ bool IsPermutation(const std::vector<uint32_t>& order) {
 CodedIndex::CodedIndex(std::shared_ptr<const VectorSource> vectors, IndexParts parts)
     : vectors_(std::move(vectors)),
       parts_(std::move(parts)),
-      data_{*vectors_, parts_.codes, parts_.layout} {}
+      data_{*vectors_, parts_.codes, parts_.layout},
+      guide_(parts_.lists && parts_.lists->size() > 0
+                 ? std::make_shared<ListGuide>(*parts_.lists, parts_.tuning, dimension())
+                 : nullptr) {}
 
 uint64_t CodedIndex::memory_bytes() const {
   return parts_.codes.memory_bytes() + parts_.layout.memory_bytes() +
          (parts_.lists ? parts_.lists->memory_bytes() : 0) +
+         (guide_ != nullptr ? guide_->memory_bytes() : 0) +
          (parts_.graph ? parts_.graph->memory_bytes() : 0);
 }
 

@@ -12,6 +12,7 @@
 #include "index/ann/codes.h"
 #include "index/ann/graph.h"
 #include "index/ann/layout.h"
+#include "index/ann/list_guide.h"
 #include "index/ann/lists.h"
 #include "index/ann/tuning.h"
 
@@ -40,6 +41,7 @@ class CodedIndex final : public AnnIndex {
   uint64_t memory_bytes() const override;
   std::vector<Neighbor> Search(const AnnQuery& query) const override;
   std::vector<std::vector<Neighbor>> SearchBatch(absl::Span<const AnnQuery> queries) const override;
+  std::shared_ptr<const ListGuide> guide() const override { return guide_; }
   // Little-endian, no padding, numbers of 32 bits unless said otherwise:
   //   "IANN", format (3), kind (1 FLAT, 2 HNSW, 3 IVF), rows n, dimension d, fixed ef, fixed probes
   //   codes: float error_ratio, max_norm, flat_error; float mean[d]; float scales[n];
@@ -63,6 +65,7 @@ class CodedIndex final : public AnnIndex {
   const std::shared_ptr<const VectorSource> vectors_;
   const IndexParts parts_;
   const SearchData data_;  // of the two above
+  const std::shared_ptr<const ListGuide> guide_;
 };
 
 }  // namespace imagesearch::index

@@ -60,24 +60,32 @@ void TailCodes::Set(uint32_t row, const float* x) {
   norms_[row] = Above(coded.norm);
 }
 
+TailCodes::Slack TailCodes::SlackOf(const QueryCode& query, ErrorBound bound) const {
+  const auto d = static_cast<float>(dimension_);
+  return {bound == ErrorBound::kProved ? 1.0f : std::min(1.0f, kLikelyDeviations / std::sqrt(d)),
+          kRoundings * (d + kOwnTerms) * std::numeric_limits<float>::epsilon() * query.norm};
+}
+
 void TailCodes::UpperBounds(const QueryCode& query, ErrorBound bound, uint32_t rows,
                             float* bounds) const {
   constexpr uint32_t kBlock = 128;
   int32_t dots[kBlock];
-  const auto d = static_cast<float>(dimension_);
-  const float part =
-      bound == ErrorBound::kProved ? 1.0f : std::min(1.0f, kLikelyDeviations / std::sqrt(d));
-  const float rounding =
-      kRoundings * (d + kOwnTerms) * std::numeric_limits<float>::epsilon() * query.norm;
+  const Slack slack = SlackOf(query, bound);
   for (uint32_t first = 0; first < rows; first += kBlock) {
     const uint32_t n = std::min(kBlock, rows - first);
     Simd().dot_rows(codes_.data() + first * stride_, stride_, n, query.code.data(), dots);
     for (uint32_t i = 0; i < n; ++i) {
-      const uint32_t row = first + i;
-      bounds[row] = scales_[row] * query.scale * static_cast<float>(dots[i] - query.offset) +
-                    part * (query.norm * errors_[row] + query.error * norms_[row]) + rounding;
+      bounds[first + i] = UpperBound(query, slack, first + i, dots[i]);
     }
   }
+}
+
+void TailCodes::UpperBoundsAt(const QueryCode& query, ErrorBound bound, const uint32_t* rows,
+                              uint32_t n, float* bounds) const {
+  int32_t dots[kMaxGathered];
+  const Slack slack = SlackOf(query, bound);
+  Simd().dot_gather(codes_.data(), stride_, rows, n, query.code.data(), dots);
+  for (uint32_t i = 0; i < n; ++i) bounds[i] = UpperBound(query, slack, rows[i], dots[i]);
 }
 
 }  // namespace imagesearch::index

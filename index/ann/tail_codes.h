@@ -34,9 +34,24 @@ class TailCodes {
   // kLikely nearly always.
   void UpperBounds(const QueryCode& query, ErrorBound bound, uint32_t rows, float* bounds) const;
 
+  // The same for the `n` rows at `rows`, n <= kMaxGathered: bounds[i] belongs to rows[i].
+  void UpperBoundsAt(const QueryCode& query, ErrorBound bound, const uint32_t* rows, uint32_t n,
+                     float* bounds) const;
+  static constexpr uint32_t kMaxGathered = 128;
+
   uint64_t memory_bytes() const { return codes_.size() + 3 * scales_.size() * sizeof(float); }
 
  private:
+  // Weight of the proved bound, and the rounding error of the sums that are compared with it.
+  struct Slack {
+    float part, rounding;
+  };
+  Slack SlackOf(const QueryCode& query, ErrorBound bound) const;
+  float UpperBound(const QueryCode& query, const Slack& slack, uint32_t row, int32_t dot) const {
+    return scales_[row] * query.scale * static_cast<float>(dot - query.offset) +
+           slack.part * (query.norm * errors_[row] + query.error * norms_[row]) + slack.rounding;
+  }
+
   const int dimension_;
   const size_t stride_;
   const std::vector<float> zero_;  // the mean

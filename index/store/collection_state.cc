@@ -12,6 +12,15 @@
 namespace imagesearch::index {
 namespace {
 constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
+
+// The largest segment's; null: it has none, or there are no segments.
+std::shared_ptr<const ListGuide> GuideOf(const View& view) {
+  const auto largest =
+      std::max_element(view.segments.begin(), view.segments.end(),
+                       [](const SegmentPart& a, const SegmentPart& b) { return a.live < b.live; });
+  return largest == view.segments.end() ? nullptr : largest->segment->index().guide();
+}
+
 }  // namespace
 
 uint64_t StoredBytes(absl::string_view id, const records::Item& item, int dimension) {
@@ -223,13 +232,16 @@ void CollectionState::Append(View* view, uint32_t slot, absl::string_view id,
                              const std::vector<float>& vector) {
   if (open_chunk_ == nullptr || view->tail.empty() || view->tail.back().chunk != open_chunk_ ||
       view->tail.back().rows == TailChunk::kRows) {
-    open_chunk_ = std::make_shared<TailChunk>(options.dimension);
+    open_chunk_ = std::make_shared<TailChunk>(options.dimension, GuideOf(*view));
     view->tail.push_back({open_chunk_, 0, {}});
   }
   TailPart& part = view->tail.back();
   std::copy(vector.begin(), vector.end(),
             open_chunk_->vectors.get() + size_t{part.rows} * options.dimension);
   open_chunk_->codes.Set(part.rows, vector.data());
+  if (open_chunk_->guide != nullptr) {
+    open_chunk_->lists[part.rows] = open_chunk_->guide->ListOf(vector.data());
+  }
   open_chunk_->slots[part.rows] = slot;
   open_chunk_->ids[part.rows] = std::string(id);
   part.alive[part.rows >> 6] |= uint64_t{1} << (part.rows & 63);

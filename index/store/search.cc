@@ -4,6 +4,8 @@
 #include <cmath>
 #include <memory>
 #include <random>
+#include <utility>
+#include <vector>
 
 #include "absl/container/flat_hash_set.h"
 #include "index/store/dot.h"
@@ -49,13 +51,67 @@ class PartsCollector {
       std::nth_element(candidates_.begin(), kth, candidates_.end());
       least = kth->score;
     }
+    // As near as an approximate answer of the segments is; a filter or more effort asks for more.
+    const bool guided = !spec_.exact && spec_.allowed == nullptr && spec_.effort == 0;
+    std::vector<Candidate> heap = ScanTail(view, code, bound, least, guided);
+    if (guided && candidates_.size() + heap.size() < spec_.k) {
+      heap = ScanTail(view, code, bound, least, false);
+    }
+    candidates_.insert(candidates_.end(), heap.begin(), heap.end());
+  }
+
+  // Sorts and cuts to k. False: rows that a segment left out may tie with the k-th.
+  bool Finish(std::vector<Candidate>* result) {
+    const size_t k = std::min(spec_.k, candidates_.size());
+    std::partial_sort(candidates_.begin(), candidates_.begin() + k, candidates_.end());
+    const bool ties_open = k > 0 && best_cut_ >= candidates_[k - 1].score;
+    candidates_.resize(k);
+    *result = std::move(candidates_);
+    return !ties_open;
+  }
+
+ private:
+  // The rows of `part` that the query should look at, with their bounds; returns how many.
+  uint32_t BoundRows(const TailPart& part, const QueryCode& code, ErrorBound bound, bool guided,
+                     uint32_t* rows, float* bounds) {
+    const TailChunk& chunk = *part.chunk;
+    const std::vector<uint64_t>* near = guided ? NearLists(chunk.guide.get()) : nullptr;
+    uint32_t n = 0;
+    for (uint32_t row = 0; row < part.rows; ++row) {
+      const uint32_t list = chunk.lists[row];
+      if (near == nullptr || ((*near)[list >> 6] >> (list & 63) & 1)) rows[n++] = row;
+    }
+    if (n == part.rows) {
+      chunk.codes.UpperBounds(code, bound, n, bounds);
+    } else {
+      chunk.codes.UpperBoundsAt(code, bound, rows, n, bounds);
+    }
+    return n;
+  }
+
+  // Null: there is no guide.
+  const std::vector<uint64_t>* NearLists(const ListGuide* guide) {
+    if (guide == nullptr) return nullptr;
+    for (const auto& [known, lists] : near_) {
+      if (known == guide) return lists.get();
+    }
+    near_.emplace_back(guide, std::make_unique<std::vector<uint64_t>>(guide->Near(
+                                  spec_.vector, spec_.kind, static_cast<double>(spec_.k))));
+    return near_.back().second.get();
+  }
+
+  // The best fetch_ rows of the tail whose score is at least `least`.
+  std::vector<Candidate> ScanTail(const View& view, const QueryCode& code, ErrorBound bound,
+                                  float least, bool guided) {
     // Worst first. It keeps ties by id, so what it drops can't come before what it keeps.
     std::vector<Candidate> heap;
+    uint32_t rows[TailChunk::kRows];
     float bounds[TailChunk::kRows];
     for (const TailPart& part : view.tail) {
-      part.chunk->codes.UpperBounds(code, bound, part.rows, bounds);
-      for (uint32_t row = 0; row < part.rows; ++row) {
-        if (bounds[row] < least || !part.IsAlive(row)) continue;
+      const uint32_t n = BoundRows(part, code, bound, guided, rows, bounds);
+      for (uint32_t i = 0; i < n; ++i) {
+        const uint32_t row = rows[i];
+        if (bounds[i] < least || !part.IsAlive(row)) continue;
         if (spec_.allowed != nullptr && !spec_.allowed->Contains(part.chunk->slots[row])) continue;
         const float* vector = part.chunk->vector(row);
         const Candidate candidate{Score(spec_.vector, vector, dimension_), part.chunk->ids[row],
@@ -72,20 +128,9 @@ class PartsCollector {
         if (heap.size() == fetch_) least = std::max(least, heap.front().score);
       }
     }
-    candidates_.insert(candidates_.end(), heap.begin(), heap.end());
+    return heap;
   }
 
-  // Sorts and cuts to k. False: rows that a segment left out may tie with the k-th.
-  bool Finish(std::vector<Candidate>* result) {
-    const size_t k = std::min(spec_.k, candidates_.size());
-    std::partial_sort(candidates_.begin(), candidates_.begin() + k, candidates_.end());
-    const bool ties_open = k > 0 && best_cut_ >= candidates_[k - 1].score;
-    candidates_.resize(k);
-    *result = std::move(candidates_);
-    return !ties_open;
-  }
-
- private:
   // A segment had more rows than it returned, none better than `worst`.
   void NoteCut(float worst) { best_cut_ = std::max(best_cut_, worst); }
 
@@ -94,6 +139,7 @@ class PartsCollector {
   const size_t fetch_;
   std::vector<Candidate> candidates_;
   float best_cut_ = -2;
+  std::vector<std::pair<const ListGuide*, std::unique_ptr<std::vector<uint64_t>>>> near_;
 };
 
 AnnQuery MakeAnnQuery(const SearchSpec& spec, size_t fetch, const SegmentMask& mask) {

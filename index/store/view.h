@@ -8,30 +8,36 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "index/ann/list_guide.h"
 #include "index/ann/tail_codes.h"
 #include "index/store/rocks_store.h"
 #include "index/store/segment.h"
 
 namespace imagesearch::index {
 
-// Rows that were written after the newest segment was built: exact, append-only, in memory. Rows
+// Rows that were written after the newest segment was built: append-only, in memory. Rows
 // below a view's `rows` never change, so readers share a chunk with the writer that fills it.
 struct TailChunk {
   static constexpr uint32_t kRows = 128;
-  explicit TailChunk(int dimension)
+  TailChunk(int dimension, std::shared_ptr<const ListGuide> guide)
       : dimension(dimension),
+        guide(std::move(guide)),
         vectors(new float[size_t{kRows} * dimension]),
         codes(dimension, kRows) {}
 
   const float* vector(uint32_t row) const { return vectors.get() + size_t{row} * dimension; }
 
   const int dimension;
+  // Of the largest segment when the chunk was begun; null: it had none. It outlives the segment.
+  const std::shared_ptr<const ListGuide> guide;
   const std::unique_ptr<float[]> vectors;  // (kRows, dimension) row-major, length 1
   TailCodes codes;                         // of the same rows
   std::array<uint32_t, kRows> slots{};     // ascending
+  std::array<uint32_t, kRows> lists{};     // of the guide
   std::array<std::string, kRows> ids;
 };
 
