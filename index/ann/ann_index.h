@@ -42,6 +42,9 @@ struct AnnQuery {
   int k = 10;  // rows wanted, >= 1
   bool exact = false;
   int effort = 0;  // ef (HNSW) or nprobe (IVF); 0: what the index was tuned to
+  // Of all rows that are searched for the k nearest, those in this index: an approximate search
+  // looks less far in a small part.
+  double part = 1;
   RowMask mask = {};
 };
 

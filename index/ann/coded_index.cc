@@ -15,7 +15,7 @@ namespace imagesearch::index {
 namespace {
 
 constexpr uint32_t kMagic = 0x4e4e4149;  // the bytes I A N N
-constexpr uint32_t kFormat = 3;
+constexpr uint32_t kFormat = 4;
 constexpr int kMaxEf = 10'000;
 constexpr int kMaxProbes = 65'536;
 // With a smaller part of the rows allowed, a walk meets too few of them.
@@ -68,7 +68,7 @@ std::vector<Neighbor> CodedIndex::Approximate(const AnnQuery& query) const {
   const double share = n == 0 ? 1 : std::max(allowed, 1.0) / n;
   const size_t wanted = std::min<size_t>(static_cast<size_t>(query.k), n);
   // The nearest k of a part of the rows lie among the nearest k / part of all.
-  const double depth = query.k / share;
+  const double depth = Tuning::Depth(query.k, query.part) / share;
 
   const bool ivf = parts_.kind == IndexKind::kIvf;
   const int fixed_probes = ivf && query.effort > 0 ? query.effort : parts_.fixed_probes;

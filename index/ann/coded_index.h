@@ -43,13 +43,13 @@ class CodedIndex final : public AnnIndex {
   std::vector<std::vector<Neighbor>> SearchBatch(absl::Span<const AnnQuery> queries) const override;
   std::shared_ptr<const ListGuide> guide() const override { return guide_; }
   // Little-endian, no padding, numbers of 32 bits unless said otherwise:
-  //   "IANN", format (3), kind (1 FLAT, 2 HNSW, 3 IVF), rows n, dimension d, fixed ef, fixed probes
+  //   "IANN", format (4), kind (1 FLAT, 2 HNSW, 3 IVF), rows n, dimension d, fixed ef, fixed probes
   //   codes: float error_ratio, max_norm, flat_error; float mean[d]; float scales[n];
   //          uint8 codes[n][stride], stride = d rounded up to a multiple of 64
   //   HNSW and IVF: row at each position [n]; lists l, groups g, list offsets [l + 1],
   //          group offsets [g + 1], codes of l centroids, codes of g centroids;
-  //          tuning: for images, then texts: float probes[3], breadth, probe_ns, ef, walk_ns;
-  //          float row_ns, gather_ns
+  //          tuning: for images, then texts: float probes[3], first, breadth, probe_ns, ef,
+  //          walk_ns; float row_ns, gather_ns
   //   HNSW:  links m, entry position, upper levels u; for each: nodes v, node positions [v],
   //          links [v][m]; links of the lowest level [n][2 m]; 0xffffffff ends a row of links
   absl::Status Save(ByteSink& sink) const override;

@@ -33,11 +33,10 @@ std::vector<uint64_t> ListGuide::Near(const float* query, QueryKind kind, double
   const KindTuning& tuning = kind == QueryKind::kImage ? tuning_.image : tuning_.text;
   const auto probes = static_cast<uint32_t>(std::min<double>(
       std::ceil(kMargin * Tuning::Probes(tuning, k, lists_.size())), lists_.size()));
-  const std::vector<uint32_t> ranked =
-      lists_.Rank(encoded, Tuning::Considered(tuning, probes, lists_.size()));
   std::vector<uint64_t> near((lists_.size() + 63) / 64);
   const auto add = [&near](uint32_t list) { near[list >> 6] |= uint64_t{1} << (list & 63); };
-  for (size_t i = 0; i < std::min<size_t>(probes, ranked.size()); ++i) add(ranked[i]);
+  const uint32_t considered = Tuning::Considered(tuning, probes, lists_.size());
+  for (uint32_t list : lists_.Nearest(encoded, probes, considered)) add(list);
   add(lists_.Rank(encoded, kConsidered).front());
   return near;
 }

@@ -20,9 +20,9 @@ class ListGuide {
   // The list of a row; `x`: `dimension` finite values.
   uint32_t ListOf(const float* x) const;
 
-  // Bit per list: those whose rows a query for its `k` nearest should see, by the recall that the
-  // index was tuned to and half as many lists again. ListOf(query) is among them, so that a vector
-  // finds itself.
+  // Bit per list: those whose rows a query for its `k` nearest (Tuning::Depth) should see, by the
+  // recall that the index was tuned to and half as many lists again. ListOf(query) is among them,
+  // so that a vector finds itself.
   std::vector<uint64_t> Near(const float* query, QueryKind kind, double k) const;
 
   uint64_t memory_bytes() const { return lists_.memory_bytes(); }

@@ -71,6 +71,19 @@ std::vector<uint32_t> Lists::Rank(const EncodedQuery& query, uint32_t considered
   return ranked;
 }
 
+std::vector<uint32_t> Lists::Nearest(const EncodedQuery& query, uint32_t count,
+                                     uint32_t considered) const {
+  std::vector<Scored> scored = Score(query, considered);
+  if (count < scored.size()) {
+    std::nth_element(scored.begin(), scored.begin() + count, scored.end(),
+                     [](const Scored& a, const Scored& b) { return a.score > b.score; });
+    scored.resize(count);
+  }
+  std::vector<uint32_t> lists;
+  for (const Scored& one : scored) lists.push_back(one.list);
+  return lists;
+}
+
 uint32_t Lists::ListOf(uint32_t position) const {
   return static_cast<uint32_t>(std::upper_bound(offsets_.begin(), offsets_.end(), position) -
                                offsets_.begin() - 1);

@@ -23,6 +23,9 @@ class Lists {
 
   // The lists of the groups nearest to the query, at least `considered` of them, nearest first.
   std::vector<uint32_t> Rank(const EncodedQuery& query, uint32_t considered) const;
+  // The `count` nearest of `considered` lists (see Rank), in no order.
+  std::vector<uint32_t> Nearest(const EncodedQuery& query, uint32_t count,
+                                uint32_t considered) const;
   // The list of a position.
   uint32_t ListOf(uint32_t position) const;
 

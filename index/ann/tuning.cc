@@ -232,6 +232,8 @@ class Tuner {
       tuned.probes[i] =
           std::max(tuned.probes[i - 1], static_cast<float>(probes > 0 ? probes : size));
     }
+    const uint32_t first = ProbesThatHold(sample, 1, size);
+    tuned.first = std::min(tuned.probes[0], static_cast<float>(first > 0 ? first : size));
   }
 
   // Whether a walk of this width holds the target.
@@ -267,6 +269,12 @@ class Tuner {
 
 uint32_t Tuning::Probes(const KindTuning& kind, double k, uint32_t lists) {
   // Straight lines between the measured depths on logarithmic scales, the last one going on.
+  if (k < 10 && kind.first > 0) {
+    const double low = std::log(kind.first), high = std::log(kind.probes[0]);
+    const double probes = std::exp(low + (high - low) * std::log10(std::max(k, 1.0)));
+    return static_cast<uint32_t>(
+        std::clamp(std::ceil(probes - 1e-4), 1.0, std::max(1.0, static_cast<double>(lists))));
+  }
   const double depth = std::max(0.0, std::log10(std::max(k, 1.0)) - 1);
   const size_t i = depth < 1 ? 0 : 1;
   const double low = std::log(kind.probes[i]), high = std::log(kind.probes[i + 1]);
@@ -276,13 +284,15 @@ uint32_t Tuning::Probes(const KindTuning& kind, double k, uint32_t lists) {
 }
 
 uint32_t Tuning::Considered(const KindTuning& kind, uint32_t probes, uint32_t lists) {
-  return static_cast<uint32_t>(
-      std::min(std::ceil(double{kind.breadth} * probes), static_cast<double>(lists)));
+  return static_cast<uint32_t>(std::min(
+      std::ceil(double{kind.breadth} * std::max(static_cast<float>(probes), kind.probes[0])),
+      static_cast<double>(lists)));
 }
 
 void Tuning::Save(ByteSink& sink) const {
   for (const KindTuning* kind : {&image, &text}) {
     WriteArray(sink, kind->probes);
+    WriteValue(sink, kind->first);
     WriteValue(sink, kind->breadth);
     WriteValue(sink, kind->probe_ns);
     WriteValue(sink, kind->ef);
@@ -296,13 +306,15 @@ bool Tuning::Load(ByteSource& source) {
   const auto time = [](float x) { return x >= 0 && x <= kMaxNs; };
   for (KindTuning* kind : {&image, &text}) {
     if (!source.Read(kind->probes.data(), sizeof(kind->probes)) ||
-        !ReadValue(source, kind->breadth) || !ReadValue(source, kind->probe_ns) ||
-        !ReadValue(source, kind->ef) || !ReadValue(source, kind->walk_ns)) {
+        !ReadValue(source, kind->first) || !ReadValue(source, kind->breadth) ||
+        !ReadValue(source, kind->probe_ns) || !ReadValue(source, kind->ef) ||
+        !ReadValue(source, kind->walk_ns)) {
       return false;
     }
     for (float probes : kind->probes) {
       if (!(probes >= 1 && probes <= 65'536)) return false;
     }
+    if (!(kind->first >= 0 && kind->first <= 65'536)) return false;
     if (!(kind->breadth >= 1 && kind->breadth <= 1e9f) || !time(kind->probe_ns) ||
         !time(kind->walk_ns) || !(kind->ef >= 0 && kind->ef <= 10'000)) {
       return false;

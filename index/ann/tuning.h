@@ -3,6 +3,7 @@
 #ifndef IMAGESEARCH_INDEX_ANN_TUNING_H_
 #define IMAGESEARCH_INDEX_ANN_TUNING_H_
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -19,6 +20,8 @@ namespace imagesearch::index {
 struct KindTuning {
   // Lists to probe so that target_recall of a query's 10, 100 and 1,000 nearest rows are read.
   std::array<float, 3> probes = {1, 1, 1};
+  // The same of its single nearest row; 0: not measured, as for 10.
+  float first = 0;
   // Lists to consider for each that is probed (Lists::Rank), for unmasked queries.
   float breadth = 1e9;
   float probe_ns = 0;  // time of a query that probes probes[0] lists
@@ -33,9 +36,12 @@ struct Tuning {
   float row_ns = 10;     // per row, in order
   float gather_ns = 40;  // per row, out of order
 
+  // Rows wanted of an index that holds `part` of all rows that a query for its k nearest searches:
+  // three times those it holds on average, at least one and at most k.
+  static double Depth(double k, double part) { return std::max(1.0, std::min(k, 3 * k * part)); }
   // Lists to probe for the `k` nearest, interpolated; 1 to `lists`.
   static uint32_t Probes(const KindTuning& kind, double k, uint32_t lists);
-  // Lists to consider when `probes` are probed; at most `lists`.
+  // Lists to consider when `probes` are probed, at least those for the 10 nearest; at most `lists`.
   static uint32_t Considered(const KindTuning& kind, uint32_t probes, uint32_t lists);
 
   void Save(ByteSink& sink) const;

@@ -42,6 +42,8 @@ class PartsCollector {
 
   void AddTail(const View& view) {
     if (view.tail.empty()) return;
+    depth_ = Tuning::Depth(static_cast<double>(spec_.k),
+                           static_cast<double>(view.tail_rows()) / static_cast<double>(view.live));
     const QueryCode code = EncodeQueryCode(spec_.vector, dimension_);
     const ErrorBound bound = spec_.exact ? ErrorBound::kProved : ErrorBound::kLikely;
     // What is below the k-th of the segments needs no look.
@@ -95,8 +97,8 @@ class PartsCollector {
     for (const auto& [known, lists] : near_) {
       if (known == guide) return lists.get();
     }
-    near_.emplace_back(guide, std::make_unique<std::vector<uint64_t>>(guide->Near(
-                                  spec_.vector, spec_.kind, static_cast<double>(spec_.k))));
+    near_.emplace_back(guide, std::make_unique<std::vector<uint64_t>>(
+                                  guide->Near(spec_.vector, spec_.kind, depth_)));
     return near_.back().second.get();
   }
 
@@ -139,16 +141,20 @@ class PartsCollector {
   const size_t fetch_;
   std::vector<Candidate> candidates_;
   float best_cut_ = -2;
+  double depth_ = 1;  // rows wanted of the tail
   std::vector<std::pair<const ListGuide*, std::unique_ptr<std::vector<uint64_t>>>> near_;
 };
 
-AnnQuery MakeAnnQuery(const SearchSpec& spec, size_t fetch, const SegmentMask& mask) {
+AnnQuery MakeAnnQuery(const SearchSpec& spec, size_t fetch, const View& view,
+                      const SegmentPart& part, const SegmentMask& mask) {
   AnnQuery query;
   query.vector = spec.vector;
   query.kind = spec.kind;
   query.k = static_cast<int>(std::min<size_t>(fetch, mask.count()));
   query.exact = spec.exact;
   query.effort = spec.effort;
+  query.part =
+      static_cast<double>(part.live) / static_cast<double>(std::max<uint64_t>(view.live, 1));
   query.mask = mask.mask();
   return query;
 }
@@ -161,8 +167,8 @@ std::vector<Candidate> SearchOne(const View& view, int dimension, const SearchSp
     for (const SegmentPart& part : view.segments) {
       const SegmentMask mask(part, spec.allowed);
       if (mask.count() == 0) continue;
-      collector.AddSegment(*part.segment,
-                           part.segment->index().Search(MakeAnnQuery(spec, fetch, mask)));
+      collector.AddSegment(
+          *part.segment, part.segment->index().Search(MakeAnnQuery(spec, fetch, view, part, mask)));
     }
     collector.AddTail(view);
     const bool more = fetch < view.live && (spec.exact || fetch < kMaxApproximateFetch);
@@ -191,7 +197,7 @@ std::vector<std::vector<Candidate>> SearchView(const View& view, int dimension,
     for (size_t i = 0; i < specs.size(); ++i) {
       auto mask = std::make_unique<SegmentMask>(part, specs[i].allowed);
       if (mask->count() == 0) continue;
-      queries.push_back(MakeAnnQuery(specs[i], specs[i].k + kTieSlack, *mask));
+      queries.push_back(MakeAnnQuery(specs[i], specs[i].k + kTieSlack, view, part, *mask));
       owners.push_back(i);
       masks.push_back(std::move(mask));
     }

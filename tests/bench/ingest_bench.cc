@@ -124,7 +124,7 @@ int Run(int argc, char** argv) {
   EmbeddedOptions options;
   options.data_dir =
       (std::filesystem::temp_directory_path() / absl::StrCat("ingest_bench_", getpid())).string();
-  options.merge_tail_rows = 1024;  // the server's default
+  options.merge_tail_rows = 4096;  // the server's default
   auto opened = OpenEmbedded(options);
   if (!opened.ok()) {
     std::cerr << opened.status() << std::endl;

@@ -133,6 +133,16 @@ TEST(TuningTest, ProbesGrowWithDepthAndStayInRange) {
     last = probes;
   }
   EXPECT_EQ(Tuning::Probes(kind, 10, 0), 1u);
+  kind.first = 1;
+  EXPECT_EQ(Tuning::Probes(kind, 1, 1000), 1u);
+  EXPECT_EQ(Tuning::Probes(kind, 10, 1000), 4u);
+}
+
+TEST(TuningTest, ASmallPartIsSearchedLessDeeply) {
+  EXPECT_EQ(Tuning::Depth(10, 1), 10);
+  EXPECT_EQ(Tuning::Depth(10, 0.5), 10);
+  EXPECT_DOUBLE_EQ(Tuning::Depth(10, 0.1), 3);
+  EXPECT_EQ(Tuning::Depth(10, 0.001), 1);
 }
 
 }  // namespace

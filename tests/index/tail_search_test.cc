@@ -18,10 +18,10 @@ constexpr int kDimension = 64;
 
 class TailSearchTest : public ::testing::Test {
  protected:
-  void SetUp() override {
+  void Open(int merge_tail_rows) {
     EmbeddedOptions options;
     options.data_dir = folder_.path() + "/data";
-    options.merge_tail_rows = 1 << 30;
+    options.merge_tail_rows = merge_tail_rows;
     options.min_indexed_rows = 100;
     options.build_threads = 1;
     options.disk_reserve_bytes = 1;
@@ -35,6 +35,9 @@ class TailSearchTest : public ::testing::Test {
     collection.index.kind = IndexKind::kIvf;
     ASSERT_TRUE(database_->CreateCollection(collection).ok());
     collection_ = *database_->GetCollection("c");
+  }
+  void OpenWithTail() {
+    Open(1 << 30);
     Write(0, kIndexed);
     ASSERT_TRUE(collection_->Optimize().ok());
     Write(kIndexed, kIndexed + kTail);
@@ -66,15 +69,15 @@ class TailSearchTest : public ::testing::Test {
     return ids;
   }
 
-  // Recall@10, over the hits that are in the tail.
-  double TailRecall(QueryKind kind, const float* queries) {
+  // Recall@10, over the hits from row `first` on.
+  double RecallFrom(uint32_t first, QueryKind kind, const float* queries) {
     int found = 0, all = 0;
     for (uint32_t q = 0; q < kQueries; ++q) {
       const float* vector = queries + size_t{q} * kDimension;
       const auto ids = Search(vector, kind, false, 10);
       const std::set<std::string> hits(ids.begin(), ids.end());
       for (const std::string& id : Search(vector, kind, true, 10)) {
-        if (std::stoul(id) < kIndexed) continue;
+        if (std::stoul(id) < first) continue;
         ++all;
         found += static_cast<int>(hits.count(id));
       }
@@ -91,11 +94,30 @@ class TailSearchTest : public ::testing::Test {
 };
 
 TEST_F(TailSearchTest, RecallOfNewRowsIsThatOfTheIndex) {
-  EXPECT_GE(TailRecall(QueryKind::kText, data_.text_queries.data()), 0.95);
-  EXPECT_GE(TailRecall(QueryKind::kImage, data_.image_queries.data()), 0.95);
+  OpenWithTail();
+  EXPECT_GE(RecallFrom(kIndexed, QueryKind::kText, data_.text_queries.data()), 0.95);
+  EXPECT_GE(RecallFrom(kIndexed, QueryKind::kImage, data_.image_queries.data()), 0.95);
+}
+
+TEST_F(TailSearchTest, RecallHoldsOverPartsOfAllSizes) {
+  Open(300);
+  Write(0, kIndexed);
+  ASSERT_TRUE(collection_->Optimize().ok());
+  for (const uint32_t end : {4400u, 4800u, 5200u}) {
+    Write(end - 400, end);
+    const absl::Time until = absl::Now() + absl::Seconds(20);
+    while (collection_->Info().tail_rows > 0 && absl::Now() < until) {
+      absl::SleepFor(absl::Milliseconds(20));
+    }
+  }
+  ASSERT_GE(collection_->Info().segments, 2u);
+  Write(5200, kIndexed + kTail);
+  EXPECT_GE(RecallFrom(0, QueryKind::kText, data_.text_queries.data()), 0.95);
+  EXPECT_GE(RecallFrom(0, QueryKind::kImage, data_.image_queries.data()), 0.95);
 }
 
 TEST_F(TailSearchTest, EveryNewRowFindsItself) {
+  OpenWithTail();
   for (uint32_t i = kIndexed; i < kIndexed + kTail; ++i) {
     ASSERT_EQ(Search(Row(i), QueryKind::kImage, false, 1),
               std::vector<std::string>{absl::StrCat(i)});
@@ -103,6 +125,7 @@ TEST_F(TailSearchTest, EveryNewRowFindsItself) {
 }
 
 TEST_F(TailSearchTest, AsManyHitsAsThereAreAreFound) {
+  OpenWithTail();
   std::vector<std::string> ids;
   for (uint32_t i = 0; i < kIndexed - 5; ++i) ids.push_back(absl::StrCat(i));
   ASSERT_TRUE(collection_->Delete(ids).ok());
