@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Installs everything that building, testing and running imagesearchd needs on Debian 12 or 13:
 # apt packages, LibTorch (unpacked from the PyPI wheel) and the google/rpc protos under .deps/.
-# Usage: deploy/install-deps.sh [--tests]; safe to run again, quick when nothing is missing.
+# Usage: deploy/install-deps.sh [--tests | --image]; safe to run again, quick when nothing is missing.
 # --tests adds what only tests need: chromium and its driver for the page, npm for the training recipe, openssl for
 # certificates, strace for injected faults, clang for the fuzzers, HAProxy and nginx, and two Milvus servers from PyPI
-# (.deps/milvus and .deps/milvus-lite, each a virtual environment of its own).
+# (.deps/milvus and .deps/milvus-lite, each a virtual environment of its own). --image adds buildah and debootstrap, with
+# which deploy/test-image.sh builds the container image.
 # Environment: LIBTORCH_DIR=DIR uses another LibTorch (a CUDA build, say) instead of the wheel's.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -35,7 +36,8 @@ case "${1:-}" in
     packages+=(chromium chromium-driver haproxy nginx-light openssl strace clang libclang-rt-dev)
     command -v npm >/dev/null || packages+=(npm)
     ;;
-  *) die "unknown option '$1' (the only one is --tests)" ;;
+  --image) packages+=(buildah debootstrap curl procps) ;;
+  *) die "unknown option '$1' (there are --tests and --image)" ;;
 esac
 missing=()
 for package in "${packages[@]}"; do

@@ -16,7 +16,7 @@ die() { echo "test-image: $*" >&2; exit 1; }
 step() { printf '\n== %s (%s)\n' "$1" "$(date +%T)"; }
 
 [ "$(id -u)" = 0 ] || die "needs root"
-for tool in buildah debootstrap; do command -v $tool >/dev/null || die "needs $tool: apt-get install $tool"; done
+for tool in buildah debootstrap; do command -v $tool >/dev/null || die "needs $tool: deploy/install-deps.sh --image"; done
 mkdir -p "$work"
 buildah_() { buildah --root "$work/storage" --runroot "$work/run" "$@"; }
 
@@ -50,8 +50,9 @@ step "Build"
 cache=${CCACHE_DIR:-$work/ccache}
 mkdir -p "$cache"
 mounts=(--volume "$cache:/ccache")
-for file in /etc/pip.conf /etc/ssl/certs; do [ ! -e $file ] || mounts+=(--volume "$file:$file:ro"); done
-buildah_ bud --quiet --pull-never --layers=false --ignorefile "$root/.dockerignore" -f "$context/deploy/Dockerfile" \
+# Where this host's pip finds packages. (Not /etc/ssl/certs: the build installs ca-certificates there.)
+[ ! -e /etc/pip.conf ] || mounts+=(--volume /etc/pip.conf:/etc/pip.conf:ro)
+buildah_ bud --quiet --format docker --pull-never --layers=false --ignorefile "$root/.dockerignore" -f "$context/deploy/Dockerfile" \
   --build-arg CCACHE_DIR=/ccache --build-arg JOBS="${JOBS:-}" "${mounts[@]}" -t "$image" "$context" >"$work/build.log" 2>&1 ||
   { tail -n 40 "$work/build.log" >&2; die "the build failed; all of it is in $work/build.log"; }
 rm -rf "$context"
@@ -71,7 +72,7 @@ bytes=$(du -sb --exclude=./proc "$mounted" | cut -f1)
 echo "unpacked: $((bytes / 1000000)) MB"
 [ "$bytes" -lt $max_bytes ] || die "the image has $bytes bytes; $max_bytes are the limit"
 config=$(buildah_ inspect --type image "$image")
-for want in '"User": "10001:10001"' '"StopSignal": "SIGTERM"'; do
+for want in '"User": "10001:10001"' '"StopSignal": "SIGTERM"' '"Healthcheck"'; do
   grep -q "$want" <<<"$config" || die "the image's configuration lacks $want"
 done
 [ -x "$mounted/usr/local/bin/imagesearch" ] || die "no imagesearch command in the image"
