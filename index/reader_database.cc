@@ -38,6 +38,8 @@ constexpr std::chrono::milliseconds kAdoptInterval(500);
 constexpr std::chrono::milliseconds kPatience(20);
 // Files that the writer removed, and memtables it has flushed, are let go of at least this often.
 constexpr std::chrono::seconds kIdleCatchUp(5);
+// What the writer has acknowledged is waited for this long before a collection is called unknown.
+constexpr absl::Duration kLatestCollection = absl::Seconds(2);
 constexpr int kAttempts = 20;
 constexpr int kTailAttempts = 3;  // then the store is opened anew
 // More change records than this at once cost more than loading everything.
@@ -166,8 +168,20 @@ absl::Status ReaderDatabase::Open() {
 absl::StatusOr<std::shared_ptr<Collection>> ReaderDatabase::GetCollection(const std::string& name) {
   std::shared_ptr<EmbeddedCollection> collection = catalog_.Find(name);
   if (collection == nullptr) {
-    return Error(absl::StatusCode::kNotFound, "NO_SUCH_COLLECTION",
-                 absl::StrCat("no collection '", name, "'"));
+    // It may have been made a moment ago, and the caller may have the writer's word for it.
+    const uint64_t acknowledged = Acknowledged();
+    absl::Status caught_up =
+        engine_->commit.WaitForVersion(acknowledged, absl::Now() + kLatestCollection);
+    collection = catalog_.Find(name);
+    if (collection == nullptr && caught_up.ok()) return NoSuchCollection(name);
+    if (collection == nullptr) {
+      return WithRetryAfter(
+          Error(absl::StatusCode::kUnavailable, "STALE",
+                absl::StrCat("no collection '", name,
+                             "' is known here, and the writer's latest changes could not be "
+                             "followed yet")),
+          absl::Milliseconds(200));
+    }
   }
   return std::shared_ptr<Collection>(std::move(collection));
 }

@@ -206,6 +206,21 @@ TEST_F(ReaderTest, FollowsCollectionsThatComeAndGo) {
   EXPECT_EQ(Read("current")->Info().options.quota.max_images, 7u);
 }
 
+// Behind a balancer a client makes a collection through one replica and asks the next one for it.
+TEST_F(ReaderTest, ACollectionIsKnownOnceItsCreationWasAcknowledged) {
+  OpenWriter();
+  Create("first");
+  OpenTheReader(absl::Milliseconds(100));
+  for (int i = 0; i < 10; ++i) {
+    const std::string name = absl::StrCat("c", i);
+    Create(name);
+    ASSERT_TRUE(reader_->GetCollection(name).ok()) << name;
+  }
+  ASSERT_TRUE(writer_->SetAlias("current", "c3").ok());
+  EXPECT_TRUE(reader_->GetCollection("current").ok());
+  EXPECT_EQ(ReasonOf(reader_->GetCollection("none").status()), "NO_SUCH_COLLECTION");
+}
+
 // Writes, overwrites, metadata updates, deletes, merges, flushes and restarts of the writer at
 // random; meanwhile every answer of the reader is of one version: vector and metadata of a hit
 // belong together, and the hit satisfies the filter.

@@ -66,7 +66,7 @@ class Fleet:
             if name != "writer":
                 (home / "data").symlink_to(self.folder / "writer/data")
             flags = ["--listen", f"127.0.0.1:{self.port[name]}", "--http", f"127.0.0.1:{self.http[name]}",
-                     "--drain-notice-ms", "1000", "--encoder-threads", "1"]
+                     "--drain-notice-ms", "1000", "--encoder-threads", "1", "--max-client-share", "100"]
             if name != "writer":
                 flags += ["--role", "reader", "--writer", f"127.0.0.1:{self.port['writer']}"]
             self.replicas[name] = Daemon(home, *flags)
@@ -358,6 +358,31 @@ def test_writes_wait_for_the_writer_until_their_deadline(fleet):
     fleet.revive("writer")
     assert waiting.result(120).results[0].status.code == 0
     assert [ack.status.code for ack in stream] == [0]
+
+
+def test_each_server_tells_its_role(fleet):
+    writer = f"127.0.0.1:{fleet.port['writer']}"
+    for name, role, of in [("writer", "writer", ""), ("reader1", "reader", writer)]:
+        info = fleet.replicas[name].admin.GetServerInfo(admin_pb2.GetServerInfoRequest(), timeout=30)
+        assert (info.role, info.writer) == (role, of)
+    command = os.environ.get("IMAGESEARCH", ROOT / "build/release/client/imagesearch")
+    told = subprocess.run([command, "--server", f"127.0.0.1:{fleet.port['reader1']}", "info"],
+                          capture_output=True, text=True, timeout=60)
+    assert f"reader of the writer at {writer}" in told.stdout, told.stdout + told.stderr
+
+
+# A reader that had not caught up yet, or was started beside its writer, answered NOT_FOUND.
+def test_a_fresh_collection_is_known_to_every_replica_at_once(fleet):
+    for number in range(20):
+        request = admin_pb2.CreateCollectionRequest()
+        request.collection.name, request.collection.dimension = f"fresh{number}", DIMENSION
+        fleet.replicas["reader1"].admin.CreateCollection(request, timeout=30)
+        for name in fleet.names:
+            count = fleet.replicas[name].images.Count(pb.CountRequest(collection=f"fresh{number}"), timeout=30)
+            assert count.count == 0
+    with pytest.raises(grpc.RpcError) as unknown:
+        fleet.replicas["reader2"].images.Count(pb.CountRequest(collection="none"), timeout=30)
+    assert unknown.value.code() == grpc.StatusCode.NOT_FOUND
 
 
 def test_a_reader_needs_its_writer_named(tmp_path):
