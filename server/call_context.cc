@@ -25,7 +25,8 @@ bool IsTraceparent(absl::string_view text) {
     const char c = text[i];
     if (dash ? c != '-' : !(absl::ascii_isdigit(c) || (c >= 'a' && c <= 'f'))) return false;
   }
-  return true;
+  // A later version may say more. It goes into logs and on to the writer, as metadata.
+  return std::all_of(text.begin() + 55, text.end(), [](char c) { return absl::ascii_isgraph(c); });
 }
 
 std::string NewRequestId() {

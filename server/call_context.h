@@ -41,6 +41,8 @@ struct CallContext {
   // Set by Access::Identify. The key is null where none is asked for.
   std::string client;  // whose share of the server's room the call takes
   std::shared_ptr<const ActiveKey> key;
+  // The caller's `authorization`, for a reader that sends the call on. A secret: never log it.
+  std::string authorization;
   std::string certificate_name;  // common name of the client's certificate; empty: it gave none
   std::shared_ptr<void> place;   // among the key's calls; given back with the last copy
 

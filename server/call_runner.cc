@@ -120,6 +120,7 @@ absl::Status CallRunner::TakeShares(LaneState& lane, const CallContext& call, ui
 }
 
 absl::Status CallRunner::Identify(absl::string_view authorization, CallContext* call) const {
+  if (options_.forwarder != nullptr) call->authorization = std::string(authorization);
   return guard_.access->Identify(authorization, call);
 }
 

@@ -127,11 +127,6 @@ int Main(int argc, char** argv) {
         config.writer().empty() ? absl::OkStatus() : ParseHostPort(config.writer()).status();
     if (config.role() == "reader" && config.writer().empty()) {
       command = absl::InvalidArgumentError("--role=reader needs --writer HOST:PORT");
-    } else if (config.role() == "reader" &&
-               !(config.api_keys().empty() && config.tls_cert().empty())) {
-      // What it sends on carries no key: a keyless writer behind it would let everybody write.
-      command = absl::InvalidArgumentError(
-          "--role=reader can't have --api-keys or --tls-cert: put them into the balancer");
     } else if (config.role() == "reader" && !config.restore().empty()) {
       command = absl::InvalidArgumentError("--restore is the writer's: a reader changes nothing");
     } else if (!writer.ok()) {

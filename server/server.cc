@@ -12,6 +12,7 @@
 #include "encoder/batching_encoder.h"
 #include "server/backend_metrics.h"
 #include "server/config/limits.h"
+#include "server/forward/writer_credentials.h"
 #include "server/grpc/services.h"
 #include "server/handlers/target.h"
 #include "server/logging.h"
@@ -27,14 +28,18 @@ constexpr absl::Duration kSnapshotTime = absl::Seconds(4);
 
 bool IsReader(const ServerConfig& config) { return config.role() == "reader"; }
 
-std::unique_ptr<Forwarder> MakeForwarder(const ServerConfig& config, Metrics* metrics) {
+std::unique_ptr<Forwarder> MakeForwarder(const ServerConfig& config,
+                                         std::shared_ptr<grpc::ChannelCredentials> credentials,
+                                         const Guard& guard, Metrics* metrics) {
   if (!IsReader(config)) return nullptr;
   ForwarderOptions options;
   options.writer = config.writer();
+  options.credentials = std::move(credentials);
+  options.certificate_name = config.writer_name();
   options.max_calls = config.max_forwarded_calls();
   options.max_streams = config.max_streams();
   options.max_message_bytes = static_cast<int>(config.max_message_bytes());
-  return std::make_unique<Forwarder>(options, metrics);
+  return std::make_unique<Forwarder>(options, guard.access.get(), metrics);
 }
 
 CallRunnerOptions RunnerOptions(const ServerConfig& config, CallForwarder* forwarder) {
@@ -87,11 +92,13 @@ void WarnOfOpenPort(const std::string& address, const Guard& guard) {
   }
 }
 
-ServerFacts WithFolders(const ServerConfig& config, ServerFacts facts) {
+ServerFacts WithConfig(const ServerConfig& config, ServerFacts facts) {
   facts.backup_dir = config.backup_dir();
   facts.models_dir = config.models_dir();
   facts.source_dir = config.source_dir();
   facts.models_memory_bytes = static_cast<uint64_t>(config.models_memory_mb()) << 20;
+  facts.role = config.index().empty() ? config.role() : "stateless";
+  if (IsReader(config)) facts.writer = config.writer();
   return facts;
 }
 
@@ -109,11 +116,12 @@ absl::Status MakeDefaultCollection(const Backend& backend) {
 
 }  // namespace
 
-Server::Server(const ServerConfig& config, ServerFacts facts, std::unique_ptr<Guard> guard)
+Server::Server(const ServerConfig& config, ServerFacts facts, std::unique_ptr<Guard> guard,
+               std::shared_ptr<grpc::ChannelCredentials> to_writer)
     : config_(config),
       guard_(std::move(guard)),
-      state_(LimitsOf(config), WithFolders(config, std::move(facts))),
-      forwarder_(MakeForwarder(config, &metrics_)),
+      state_(LimitsOf(config), WithConfig(config, std::move(facts))),
+      forwarder_(MakeForwarder(config, std::move(to_writer), *guard_, &metrics_)),
       runner_(RunnerOptions(config, forwarder_.get()), &state_, &metrics_, guard_.get()),
       streams_(StreamOptions(config), &state_, &metrics_, guard_.get()),
       services_(MakeServices(&runner_, &streams_, forwarder_.get())) {}
@@ -134,7 +142,10 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerConfig& config
                                                       ServerFacts facts) {
   absl::StatusOr<std::unique_ptr<Guard>> guard = OpenGuard(config);
   if (!guard.ok()) return guard.status();
-  std::unique_ptr<Server> server(new Server(config, std::move(facts), *std::move(guard)));
+  auto to_writer = WriterCredentials(config);
+  if (!to_writer.ok()) return to_writer.status();
+  std::unique_ptr<Server> server(
+      new Server(config, std::move(facts), *std::move(guard), *std::move(to_writer)));
   server->state_.SetProgress("opening the model and the data folder");
   std::vector<grpc::Service*> services = {&server->health_};
   for (const auto& service : server->services_) services.push_back(service.get());
@@ -163,6 +174,12 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerConfig& config
     server->http_ = *std::move(http);
     Log(LogLevel::kInfo, "listening for HTTP",
         {{"address", config.http()}, {"port", absl::StrCat(server->http_port())}});
+  }
+  if (IsReader(config) && server->guard_->access->needs_keys() && !config.writer_tls() &&
+      config.writer_ca().empty() && !IsLoopback(ParseHostPort(config.writer())->host)) {
+    Log(LogLevel::kWarn,
+        "KEYS OVER PLAINTEXT: calls that are sent on to the writer carry their callers' keys",
+        {{"writer", config.writer()}, {"cure", "--writer-tls"}});
   }
   WarnOfOpenPort(config.listen(), *server->guard_);
   WarnOfOpenPort(config.http(), *server->guard_);
@@ -222,7 +239,12 @@ absl::Status Server::CheckLive() const {
 
 absl::Status Server::CheckReady() const {
   const auto backend = state_.backend();
-  return backend.ok() ? (*backend)->database->WriteHealth() : backend.status();
+  if (!backend.ok()) return backend.status();
+  // A writer makes the default collection before it serves, so that its first readers find it too.
+  if (IsReader(config_) && (*backend)->database->version() == 0) {
+    return absl::UnavailableError("the writer has not made the default collection yet");
+  }
+  return (*backend)->database->WriteHealth();
 }
 
 void Server::OnLive(const absl::Status& status) {

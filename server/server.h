@@ -53,7 +53,8 @@ class Server {
   bool live() const { return live_.load(); }
 
  private:
-  Server(const ServerConfig& config, ServerFacts facts, std::unique_ptr<Guard> guard);
+  Server(const ServerConfig& config, ServerFacts facts, std::unique_ptr<Guard> guard,
+         std::shared_ptr<grpc::ChannelCredentials> to_writer);
 
   absl::Status CheckLive() const;
   absl::Status CheckReady() const;

@@ -47,6 +47,8 @@ struct ServerFacts {
   std::string models_dir;
   std::string source_dir;
   uint64_t models_memory_bytes = 0;
+  std::string role;    // writer, reader or stateless
+  std::string writer;  // of a reader
 };
 
 // Thread-safe.

@@ -161,6 +161,8 @@ int RunInfo(const Context& context) {
                {"ready", info->ready()},
                {"progress", info->progress()},
                {"start_time", started},
+               {"role", info->role()},
+               {"writer", info->writer()},
                {"instance_id", info->instance_id()},
                {"version", info->version()},
                {"model",
@@ -195,6 +197,9 @@ int RunInfo(const Context& context) {
   table.AddRow({"version", info->server_version()});
   table.AddRow({"ready", info->ready() ? "yes" : absl::StrCat("no: ", info->progress())});
   table.AddRow({"started", started});
+  table.AddRow({"role", info->writer().empty()
+                            ? info->role()
+                            : absl::StrCat(info->role(), " of the writer at ", info->writer())});
   table.AddRow({"data folder", info->instance_id()});
   table.AddRow({"newest write", absl::StrCat(info->version())});
   table.AddRow(

@@ -15,9 +15,19 @@ constexpr char kPath[] = "/imagesearch.v1.ImageSearch/UpsertStream";
 ForwardStream::ForwardStream(Forwarder* forwarder, grpc::CallbackServerContext* context)
     : forwarder_(*forwarder), context_(*context), writer_(this) {}
 
-void ForwardStream::Begin(absl::Status refusal, grpc::GenericStub* stub) {
+absl::Status ForwardStream::Identify(const Access& access) {
   absl::Status status = ReadGrpcContext(context_, &call_);
-  if (!refusal.ok()) status = std::move(refusal);
+  call_.authorization = std::string(Header(context_, "authorization"));
+  if (status.ok()) status = access.Identify(call_.authorization, &call_);
+  if (status.ok()) status = access.Authorize(Scope::kWrite, Demand(), call_);
+  // The writer meters the images.
+  if (status.ok()) status = access.Meter(0, &call_);
+  return status;
+}
+
+void ForwardStream::Begin(absl::Status refusal, const Access& access, grpc::GenericStub* stub) {
+  absl::Status status = Identify(access);
+  if (status.ok()) status = std::move(refusal);
   stub_ = stub;
   if (!status.ok()) {
     Open(std::move(status));

@@ -22,8 +22,8 @@ class ForwardStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
  public:
   ForwardStream(Forwarder* forwarder, grpc::CallbackServerContext* context);
 
-  // Once. Ends at once with `refusal` unless it is OK.
-  void Begin(absl::Status refusal, grpc::GenericStub* stub);
+  // Once. Ends at once with `refusal` unless it is OK, and with what `access` says of the caller.
+  void Begin(absl::Status refusal, const Access& access, grpc::GenericStub* stub);
   // Reads no more from the client.
   void Drain();
 
@@ -48,6 +48,7 @@ class ForwardStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
   void OnSent(bool ok);
   void OnReceived(bool ok);
   void OnEnd(const grpc::Status& status);
+  absl::Status Identify(const Access& access);
   // The writer is ready, or why the stream ends.
   void Open(absl::Status status);
   // Nothing more goes to the writer.

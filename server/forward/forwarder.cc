@@ -34,7 +34,10 @@ std::shared_ptr<grpc::Channel> MakeChannel(const ForwarderOptions& options) {
   arguments.SetInt(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, 1000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 5'000);
-  return grpc::CreateCustomChannel(options.writer, grpc::InsecureChannelCredentials(), arguments);
+  if (!options.certificate_name.empty()) {
+    arguments.SetSslTargetNameOverride(options.certificate_name);
+  }
+  return grpc::CreateCustomChannel(options.writer, options.credentials, arguments);
 }
 
 // The same result however often it is done.
@@ -43,6 +46,12 @@ bool IsRepeatable(const Method& method, const google::protobuf::Message& request
     return !static_cast<const v1::UpsertRequest&>(request).create_only();
   }
   return method.name == "Delete" || method.name == "UpdateMetadata";
+}
+
+// What gRPC would abort the process for is not passed on: the writer then finds no key.
+bool IsSendable(const std::string& value) {
+  return !value.empty() &&
+         std::all_of(value.begin(), value.end(), [](char c) { return c >= 0x20 && c <= 0x7e; });
 }
 
 bool WasRefusedUnheard(const absl::Status& status) {
@@ -58,6 +67,7 @@ void FillClientContext(const CallContext& call, grpc::ClientContext* context) {
     context->set_deadline(absl::ToChronoTime(call.deadline));
   context->AddMetadata("x-request-id", call.request_id);
   if (!call.traceparent.empty()) context->AddMetadata("traceparent", call.traceparent);
+  if (IsSendable(call.authorization)) context->AddMetadata("authorization", call.authorization);
   if (call.priority) {
     context->AddMetadata("imagesearch-priority",
                          *call.priority == encoder::Priority::kBulk ? "bulk" : "interactive");
@@ -80,8 +90,9 @@ struct Forwarder::Call {
   absl::Time send_again_at = absl::InfiniteFuture();
 };
 
-Forwarder::Forwarder(const ForwarderOptions& options, Metrics* metrics)
+Forwarder::Forwarder(const ForwarderOptions& options, const Access* access, Metrics* metrics)
     : options_(options),
+      access_(*access),
       stub_(MakeChannel(options)),
       in_flight_(prometheus::BuildGauge()
                      .Name("imagesearch_forwarded_calls_in_flight")
@@ -201,6 +212,10 @@ void Forwarder::OnReply(const std::shared_ptr<Call>& call, const grpc::Status& r
     End(call, std::move(status));
     return;
   }
+  // Nobody here cancelled it: the writer closed its port between reading the call and running it.
+  if (absl::IsCancelled(status) && !call->context->cancelled->load()) {
+    status = absl::UnavailableError("the writer cut the call off");
+  }
   if (absl::IsUnavailable(status) && (call->repeatable || WasRefusedUnheard(status))) {
     MutexLock lock(&mutex_);
     if (!draining_) {
@@ -289,7 +304,7 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Forwarder::StartStr
     }
     streams_.insert(stream);
   }
-  stream->Begin(refusal, &stub_);
+  stream->Begin(refusal, access_, &stub_);
   return stream;
 }
 

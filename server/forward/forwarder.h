@@ -19,6 +19,7 @@
 #include "server/call_runner.h"
 #include "server/methods.h"
 #include "server/metrics.h"
+#include "server/security/access.h"
 
 namespace imagesearch::server {
 
@@ -26,6 +27,8 @@ class ForwardStream;
 
 struct ForwarderOptions {
   std::string writer;  // HOST:PORT
+  std::shared_ptr<grpc::ChannelCredentials> credentials;
+  std::string certificate_name;  // in the writer's certificate; empty: the host
   int max_calls = 256;
   int max_streams = 64;
   int max_message_bytes = 8 << 20;
@@ -34,11 +37,13 @@ struct ForwarderOptions {
 // While the writer is away, calls wait here until their deadline: at most max_calls of them, more
 // are refused with RESOURCE_EXHAUSTED WRITER_AWAY and retry advice. A call that the writer refused
 // unheard (starting, stopping) is sent again; one whose connection broke under way only where doing
-// it twice comes to the same: Upsert without create_only, Delete, UpdateMetadata. Thread-safe.
+// it twice comes to the same: Upsert without create_only, Delete, UpdateMetadata. Each call carries
+// its caller's own key, and the writer checks it again. Thread-safe.
 class Forwarder final : public CallForwarder {
  public:
-  // `metrics` must outlive this.
-  Forwarder(const ForwarderOptions& options, Metrics* metrics);
+  // `access` says who may open a stream; unary calls come from the CallRunner, which has asked.
+  // Both it and `metrics` must outlive this.
+  Forwarder(const ForwarderOptions& options, const Access* access, Metrics* metrics);
   // Waits for the calls under way; no new one may come.
   ~Forwarder() override;
 
@@ -76,6 +81,7 @@ class Forwarder final : public CallForwarder {
   void Remove(ForwardStream* stream);
 
   const ForwarderOptions options_;
+  const Access& access_;
   grpc::GenericStub stub_;
   prometheus::Gauge& in_flight_;
   prometheus::Counter& sent_again_;

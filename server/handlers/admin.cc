@@ -157,6 +157,8 @@ absl::Status GetServerInfo(ServerState& state, CallContext& call, v1::GetServerI
   response->set_encoder_threads(state.facts().encoder_threads);
   response->mutable_start_time()->set_seconds(absl::ToUnixSeconds(state.start_time()));
   response->set_ready(state.ready());
+  response->set_role(state.facts().role);
+  response->set_writer(state.facts().writer);
   FillLimits(state.limits(), response->mutable_limits());
   auto backend = state.backend();
   if (!backend.ok()) {  // still starting: what is known is the answer

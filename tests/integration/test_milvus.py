@@ -87,8 +87,8 @@ def close(one, other):
 
 def test_two_replicas_behind_a_balancer_answer_the_same(milvus, replica, tmp_path):
     first, second = replica(milvus, "first"), replica(milvus, "second")
-    assert first.admin.GetServerInfo(admin_pb2.GetServerInfoRequest(), timeout=20).instance_id == \
-        second.admin.GetServerInfo(admin_pb2.GetServerInfoRequest(), timeout=20).instance_id
+    one, other = (each.admin.GetServerInfo(admin_pb2.GetServerInfoRequest(), timeout=20) for each in (first, second))
+    assert one.instance_id == other.instance_id and one.role == "stateless"
     balancer = milvus_support.Balancer(tmp_path, [first.port, second.port])
     try:
         with grpc.insecure_channel(f"127.0.0.1:{balancer.port}") as channel:

@@ -549,6 +549,8 @@ TEST_F(ServiceTest, ServerInfoTellsModelAndLimits) {
   EXPECT_TRUE(info.ready());
   EXPECT_EQ(info.limits().max_id_bytes(), 256u);
   EXPECT_FALSE(info.instance_id().empty());
+  EXPECT_EQ(info.role(), "writer");
+  EXPECT_EQ(info.writer(), "");
 }
 
 TEST(ReplyBudgetTest, WhatWouldExceedItIsRefusedByName) {
