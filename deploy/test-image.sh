@@ -61,8 +61,9 @@ step "Size and configuration"
 container=$(buildah_ from --pull-never "$image")
 mounted=$(buildah_ mount "$container")
 data=$work/data
-server=
+server= pid=
 cleanup() {
+  [ -z "$pid" ] || kill -9 "$pid" 2>/dev/null || true
   [ -z "$server" ] || kill -9 "$server" 2>/dev/null || true
   buildah_ rm "$container" >/dev/null 2>&1 || true
   rm -rf "$data"
@@ -91,8 +92,11 @@ for _ in $(seq 600); do
   sleep 0.5
 done
 curl -fs "http://127.0.0.1:$http/readyz" >/dev/null || { cat "$work/server.log" >&2; die "not ready within 300 s"; }
-pid=$(pgrep -f "imagesearchd --listen 127.0.0.1:$port" | while read -r p; do
-  [ "$(readlink -f /proc/$p/exe 2>/dev/null | sed 's|.*/||')" = imagesearchd ] && echo "$p"; done | head -1)
+# buildah's own processes have the same words in their command lines.
+for process in $(pgrep -f "imagesearchd --listen 127.0.0.1:$port"); do
+  [ "$(cat "/proc/$process/comm" 2>/dev/null)" != imagesearchd ] || pid=$process
+done
+[ -n "$pid" ] || die "no process of that name"
 [ "$(awk '/^Uid:/ {print $2}' "/proc/$pid/status")" = 10001 ] || die "the server does not run as uid 10001"
 
 step "A query from outside"
@@ -121,6 +125,6 @@ wait "$server" && code=0 || code=$?
 [ "$code" = 0 ] || die "it ended with $code"
 after=$(find "$mounted" -xdev -newer "$work/build.log" -type f | wc -l)
 [ "$after" -le "$((before + 2))" ] || die "it wrote outside /data"
-server=
+server= pid=
 echo
 echo "test-image: passed; $((bytes / 1000000)) MB unpacked"
