@@ -1,6 +1,8 @@
 #include "index/store/recovery.h"
 
 #include <algorithm>
+#include <future>
+#include <map>
 #include <set>
 #include <thread>
 #include <utility>
@@ -55,18 +57,34 @@ uint64_t LiveIn(const Bitmap& live, uint32_t first_slot, uint64_t end_slot) {
   return below_end - (first_slot == 0 ? 0 : live.rank(first_slot - 1));
 }
 
+// Segments as read from their files, by name.
+using SegmentsRead = std::map<std::string, absl::StatusOr<std::shared_ptr<const Segment>>>;
+
+SegmentsRead ReadNewestSegments(const Engine& engine, const CollectionState& state) {
+  SegmentsRead read;
+  std::vector<std::string> problems;  // met, and told, again by ReadSegments
+  const auto snapshots = ReadSnapshots(engine, state, &problems);
+  if (snapshots.empty()) return read;
+  for (const std::string& name : snapshots.front().segments()) {
+    read.emplace(name, ReadSegment(engine, state, name));
+  }
+  return read;
+}
+
 // The whole segments of the newest snapshot that names them; where one is damaged, an older
-// snapshot's that fits between the others.
+// snapshot's that fits between the others. `ahead` has those that were read already.
 std::vector<std::shared_ptr<const Segment>> ReadSegments(const Engine& engine,
                                                          const CollectionState& state,
-                                                         const Bitmap& live) {
+                                                         const Bitmap& live, SegmentsRead ahead) {
   std::vector<std::string> problems;
   std::vector<std::shared_ptr<const Segment>> segments;
   std::set<std::string> tried;
   for (const auto& snapshot : ReadSnapshots(engine, state, &problems)) {
     for (const std::string& name : snapshot.segments()) {
       if (!tried.insert(name).second) continue;
-      auto read = ReadSegment(engine, state, name);
+      const auto found = ahead.find(name);
+      auto read =
+          found != ahead.end() ? std::move(found->second) : ReadSegment(engine, state, name);
       if (!read.ok()) {
         problems.push_back(read.status().ToString());
         continue;
@@ -132,9 +150,10 @@ absl::Status BuildGap(Engine* engine, const StoreSnapshot& snapshot, const Bitma
 }
 
 absl::Status LoadVectors(Engine* engine, const StoreSnapshot& snapshot, const Bitmap& live,
-                         uint64_t next_slot, CollectionState* state) {
+                         uint64_t next_slot, SegmentsRead ahead, CollectionState* state) {
   uint32_t covered = 0;  // slots below it are loaded
-  for (std::shared_ptr<const Segment>& segment : ReadSegments(*engine, *state, live)) {
+  for (std::shared_ptr<const Segment>& segment :
+       ReadSegments(*engine, *state, live, std::move(ahead))) {
     // A reader builds nothing: what stands behind a gap, or was built of newer writes, is its tail.
     if (engine->reader &&
         (segment->end_slot() > next_slot || LiveIn(live, covered, segment->first_slot()) > 0)) {
@@ -249,9 +268,13 @@ absl::Status LoadCollection(Engine* engine, CollectionState* state) {
     return Damaged(*state, "its counters are unreadable");
   }
   state->original_bytes.store(counters.original_bytes());
+  // Both take seconds for a million images.
+  auto segments = std::async(std::launch::async,
+                             [engine, state] { return ReadNewestSegments(*engine, *state); });
   auto live = LoadItems(engine, snapshot, state);
+  SegmentsRead ahead = segments.get();
   if (!live.ok()) return live.status();
-  status = LoadVectors(engine, snapshot, *live, counters.next_slot(), state);
+  status = LoadVectors(engine, snapshot, *live, counters.next_slot(), std::move(ahead), state);
   if (!status.ok()) return status;
   state->FinishLoad(counters.version(), snapshot);
   if (state->view()->live != live->cardinality()) {
