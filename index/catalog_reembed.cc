@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "index/catalog.h"
+#include "index/check_collection.h"
 #include "index/store/keys.h"
 #include "index/store/recovery.h"
 
@@ -111,6 +112,7 @@ absl::StatusOr<std::unique_ptr<Reembedding>> Catalog::BeginReembed(const std::st
     options.dimension = change.dimension;
     options.model_id = change.model_id;
     options.model_fingerprint = change.model_fingerprint;
+    options.index.pq_bytes = FittingPqSize(options.index.pq_bytes, change.dimension);
     options.quota = {};  // the source's holds; the target gets it with the name
     return StageCreate(group, std::move(options), of);
   });
@@ -139,6 +141,7 @@ absl::StatusOr<uint64_t> Catalog::StageSwitch(WriteGroup* group, const Collectio
   serving.name = served.name;
   serving.quota = served.quota;
   serving.index = served.index;
+  serving.index.pq_bytes = next->options().index.pq_bytes;  // fits its dimension
   serving.keep_originals = served.keep_originals;
   CollectionOptions kept = served;
   kept.name = absl::StrCat(served.name, "~", now_id);

@@ -5,12 +5,37 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/error.h"
+#include "index/ann/budget.h"
 
 namespace imagesearch::index {
 namespace {
 
 constexpr size_t kMaxNameBytes = 64;
+
+// Whether pq_bytes and memory_bytes belong to the kind, and the first to the dimension.
+absl::Status CheckQuantisation(const IndexOptions& index, int dimension) {
+  if (index.memory_bytes > 0 && index.kind != IndexKind::kAuto) {
+    return InvalidArgument("BAD_INDEX",
+                           "memory_bytes is for an index of kind AUTO; the other kinds take what "
+                           "they take");
+  }
+  if (index.pq_bytes == 0) return absl::OkStatus();
+  if (index.kind != IndexKind::kIvf) {
+    return InvalidArgument("BAD_INDEX",
+                           "pq_bytes is for an index of kind IVF; AUTO chooses its own by "
+                           "memory_bytes");
+  }
+  const std::vector<int> allowed = PqSizes(dimension);
+  if (std::find(allowed.begin(), allowed.end(), index.pq_bytes) == allowed.end()) {
+    return InvalidArgument(
+        "BAD_INDEX",
+        absl::StrCat("pq_bytes is ", index.pq_bytes, "; ", absl::StrJoin(allowed, ", "),
+                     " are allowed for a dimension of ", dimension, ", and 0 for codes of 8 bits"));
+  }
+  return absl::OkStatus();
+}
 
 }  // namespace
 
@@ -52,7 +77,13 @@ absl::Status CheckCollection(const CollectionOptions& options, const Limits& lim
         CheckRange("target_recall", index.target_recall, 1e-6, 1)}) {
     if (!status.ok()) return status;
   }
-  return absl::OkStatus();
+  return CheckQuantisation(index, options.dimension);
+}
+
+int FittingPqSize(int pq_bytes, int dimension) {
+  int fitting = 0;
+  for (int size : PqSizes(dimension)) fitting = size <= pq_bytes ? size : fitting;
+  return fitting;
 }
 
 }  // namespace imagesearch::index

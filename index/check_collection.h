@@ -20,6 +20,9 @@ absl::Status CheckName(const std::string& name, absl::string_view what);
 // INVALID_ARGUMENT BAD_NAME, BAD_DIMENSION or BAD_INDEX.
 absl::Status CheckCollection(const CollectionOptions& options, const Limits& limits);
 
+// `pq_bytes`, or the next smaller number that `dimension` allows.
+int FittingPqSize(int pq_bytes, int dimension);
+
 }  // namespace imagesearch::index
 
 #endif  // IMAGESEARCH_INDEX_CHECK_COLLECTION_H_

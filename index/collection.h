@@ -33,6 +33,10 @@ struct IndexOptions {
   int ivf_nlist = 0;
   int ivf_nprobe = 0;
   float target_recall = 0;
+  // Of kind kIvf: bytes of a product-quantised code, a divisor of the dimension; 0: 8-bit codes.
+  int pq_bytes = 0;
+  // Of kind kAuto: for codes, links and lists of the collection; 0: no bound.
+  uint64_t memory_bytes = 0;
 };
 
 // What a collection may hold; 0: no limit.
@@ -66,10 +70,12 @@ struct CollectionInfo {
   uint64_t stored_bytes = 0;    // what counts against Quota::max_bytes
   uint64_t original_bytes = 0;  // of kept uploads; part of disk_bytes, about
   uint64_t memory_bytes = 0;
+  uint64_t index_bytes = 0;  // of it: codes, links and lists, what IndexOptions bound
   IndexKind serving_kind = IndexKind::kFlat;
-  uint64_t version = 0;    // newest version that touched it
-  uint32_t segments = 0;   // immutable indexes that a search visits
-  uint64_t tail_rows = 0;  // rows that are not in one yet, and scanned
+  int serving_pq_bytes = 0;  // 0: codes of 8 bits
+  uint64_t version = 0;      // newest version that touched it
+  uint32_t segments = 0;     // immutable indexes that a search visits
+  uint64_t tail_rows = 0;    // rows that are not in one yet, and scanned
   // Recall@10 of recent answers to live queries without filter, against exact search, by a
   // background probe; nullopt: nothing measured yet.
   std::optional<double> recall_text;

@@ -66,9 +66,11 @@ CollectionInfo EmbeddedCollection::Info() const {
   uint32_t largest = 0;
   for (const SegmentPart& part : view->segments) {
     info.disk_bytes += part.segment->row_file().file_bytes();
+    info.index_bytes += part.segment->index().memory_bytes();
     if (part.segment->rows() <= largest) continue;
     largest = part.segment->rows();
     info.serving_kind = part.segment->index().kind();
+    info.serving_pq_bytes = part.segment->index().pq_bytes();
   }
   return info;
 }

@@ -20,7 +20,8 @@ struct CollectionOptions {
   std::string kind = "auto";
   int dimension = 0;
   v1::Index index;
-  int hnsw_m = 0, ef_construction = 0, ef_search = 0, nlist = 0, nprobe = 0;
+  int hnsw_m = 0, ef_construction = 0, ef_search = 0, nlist = 0, nprobe = 0, pq_bytes = 0;
+  uint64_t memory_bytes = 0;
   std::optional<float> target_recall;
   std::string model;
   std::optional<uint64_t> max_images, max_bytes;
@@ -55,6 +56,11 @@ void PrintCollections(const Context& context, const std::vector<v1::Collection>&
     if (collection.serving_kind() != collection.index().kind()) {
       absl::StrAppend(&kind, " (", v1::Index::Kind_Name(collection.serving_kind()), ")");
     }
+    if (collection.serving_pq_bytes() > 0) {
+      absl::StrAppend(&kind, " PQ", collection.serving_pq_bytes());
+    }
+    const uint64_t budget = collection.index().memory_bytes();
+    if (budget > 0 && collection.index_bytes() > budget) absl::StrAppend(&kind, " over budget");
     table.AddRow({collection.name(), HumanCount(collection.image_count()), kind,
                   absl::StrCat(collection.dimension()),
                   collection.model_id().empty() ? "-" : collection.model_id(),
@@ -101,6 +107,8 @@ int RunCreate(const Context& context, const CollectionOptions& options) {
   index->set_ivf_nlist(options.nlist);
   index->set_ivf_nprobe(options.nprobe);
   index->set_target_recall(options.target_recall.value_or(0));
+  index->set_pq_bytes(options.pq_bytes);
+  index->set_memory_bytes(options.memory_bytes);
   collection->set_model_id(options.model);
   ApplyQuota(options, collection->mutable_quota());
   auto client = context.Connect();
@@ -267,6 +275,13 @@ void AddAdminCommands(CLI::App* app, Context* context) {
                      "HNSW: candidates while searching (0: chosen for the recall)");
   create->add_option("--ivf-nlist", options->nlist, "IVF: lists (0: chosen)");
   create->add_option("--ivf-nprobe", options->nprobe, "IVF: lists probed (0: chosen)");
+  create->add_option("--pq-bytes", options->pq_bytes,
+                     "IVF: bytes of a product-quantised code, a divisor of the dimension (0: codes "
+                     "of 8 bits a value)");
+  create
+      ->add_option("--index-memory", options->memory_bytes,
+                   "AUTO: memory for codes, links and lists; 500MB, 2GiB, ... (0: no bound)")
+      ->transform(CLI::AsSizeValue(false));
   create->add_option("--model", options->model,
                      "One of the server's models, by name or id (default: the server's default)");
   auto [update, changes] = add("update", "Change limits and settings of a collection", RunUpdate);

@@ -1,12 +1,17 @@
 // The factories of the nearest-neighbour index.
 #include "index/ann/ann_index.h"
 
+#include <algorithm>
 #include <exception>
 #include <new>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/error.h"
+#include "index/ann/budget.h"
+#include "index/ann/byte_stream.h"
 #include "index/ann/coded_index.h"
+#include "index/ann/pq_index.h"
 
 namespace imagesearch::index {
 namespace {
@@ -27,7 +32,7 @@ absl::Status CheckRange(absl::string_view name, int value, int low, int high) {
                                                           " to ", high, ", or 0 for the default"));
 }
 
-absl::Status Check(const IndexOptions& options) {
+absl::Status Check(const IndexOptions& options, int dimension) {
   for (const absl::Status& status :
        {CheckRange("hnsw_m", options.hnsw_m, 4, 64),
         CheckRange("hnsw_ef_construction", options.hnsw_ef_construction, 8, 2000),
@@ -41,6 +46,14 @@ absl::Status Check(const IndexOptions& options) {
         "BAD_INDEX_OPTION",
         absl::StrCat("target_recall is ", options.target_recall,
                      "; it must be above 0 and at most 1, or 0 for the default"));
+  }
+  if (options.pq_bytes != 0) {
+    const std::vector<int> sizes = PqSizes(dimension);
+    if (std::find(sizes.begin(), sizes.end(), options.pq_bytes) == sizes.end()) {
+      return InvalidArgument("BAD_INDEX_OPTION",
+                             absl::StrCat("pq_bytes is ", options.pq_bytes, "; it must be one of ",
+                                          absl::StrJoin(sizes, ", "), ", or 0"));
+    }
   }
   return absl::OkStatus();
 }
@@ -60,13 +73,33 @@ absl::StatusOr<Graph> BuildGraph(const EncodedRows& codes, const AnnBuildOptions
   return Graph::Build(codes, graph);
 }
 
-absl::StatusOr<IndexParts> BuildParts(const VectorSource& vectors, const AnnBuildOptions& options) {
+// kAuto: whether so few rows are scanned.
+bool AreFew(uint64_t rows, const AnnBuildOptions& options) {
+  return rows < kMinPartListedRows || rows + options.rows_beside < kMinListedRows;
+}
+
+// What the collection's budget leaves to these rows: their share of it.
+BudgetChoice ChooseByMemory(const VectorSource& vectors, const AnnBuildOptions& options) {
+  BudgetChoice choice;
+  if (options.index.kind == IndexKind::kIvf) choice.pq_bytes = options.index.pq_bytes;
+  if (options.index.kind != IndexKind::kAuto || options.index.memory_bytes == 0) return choice;
+  const uint32_t rows = vectors.rows();
+  const double share =
+      rows == 0 ? 1 : rows / (static_cast<double>(rows) + static_cast<double>(options.rows_beside));
+  const int links = options.index.hnsw_m > 0 ? options.index.hnsw_m : GraphOptions().m;
+  return ChooseForBudget(
+      static_cast<uint64_t>(share * static_cast<double>(options.index.memory_bytes)), rows,
+      vectors.dimension(), AreFew(rows, options), static_cast<uint32_t>(options.index.ivf_nlist),
+      links);
+}
+
+// `with_graph`: kAuto may add one.
+absl::StatusOr<IndexParts> BuildParts(const VectorSource& vectors, const AnnBuildOptions& options,
+                                      bool with_graph) {
   IndexParts parts;
   parts.kind = options.index.kind;
   if (parts.kind == IndexKind::kAuto) {
-    const bool few = vectors.rows() < kMinPartListedRows ||
-                     vectors.rows() + options.rows_beside < kMinListedRows;
-    parts.kind = few ? IndexKind::kFlat : IndexKind::kIvf;
+    parts.kind = AreFew(vectors.rows(), options) ? IndexKind::kFlat : IndexKind::kIvf;
   }
   std::vector<float> mean = MeanOf(vectors, options.threads);
   if (options.cancelled != nullptr && *options.cancelled) return Cancelled();
@@ -96,7 +129,8 @@ absl::StatusOr<IndexParts> BuildParts(const VectorSource& vectors, const AnnBuil
     return Cancelled();
   }
   const bool chooses = options.index.kind == IndexKind::kAuto;
-  if (chooses && vectors.rows() >= kMinGraphRows && parts.tuning.image.probe_ns > kGraphPaysNs) {
+  if (chooses && with_graph && vectors.rows() >= kMinGraphRows &&
+      parts.tuning.image.probe_ns > kGraphPaysNs) {
     parts.kind = IndexKind::kHnsw;
   }
   if (parts.kind == IndexKind::kHnsw) {
@@ -125,10 +159,12 @@ std::vector<std::vector<Neighbor>> AnnIndex::SearchBatch(absl::Span<const AnnQue
 
 absl::StatusOr<std::unique_ptr<AnnIndex>> BuildAnnIndex(std::shared_ptr<const VectorSource> vectors,
                                                         const AnnBuildOptions& options) {
-  if (absl::Status status = Check(options.index); !status.ok()) return status;
+  if (absl::Status status = Check(options.index, vectors->dimension()); !status.ok()) return status;
   const uint32_t rows = vectors->rows();
   try {
-    absl::StatusOr<IndexParts> parts = BuildParts(*vectors, options);
+    const BudgetChoice choice = ChooseByMemory(*vectors, options);
+    if (choice.pq_bytes > 0) return PqIndex::Build(std::move(vectors), options, choice.pq_bytes);
+    absl::StatusOr<IndexParts> parts = BuildParts(*vectors, options, choice.graph);
     if (!parts.ok()) return parts.status();
     return std::make_unique<CodedIndex>(std::move(vectors), *std::move(parts));
   } catch (const std::bad_alloc&) {
@@ -142,7 +178,11 @@ absl::StatusOr<std::unique_ptr<AnnIndex>> BuildAnnIndex(std::shared_ptr<const Ve
 
 absl::StatusOr<std::unique_ptr<AnnIndex>> LoadAnnIndex(
     ByteSource& source, std::shared_ptr<const VectorSource> vectors) {
-  return CodedIndex::Load(source, std::move(vectors));
+  uint32_t magic;
+  if (!ReadValue(source, magic)) return DamagedIndex("its header is cut short");
+  if (magic == kCodedMagic) return CodedIndex::Load(source, std::move(vectors));
+  if (magic == kPqMagic) return PqIndex::Load(source, std::move(vectors));
+  return DamagedIndex("it does not start as an index does");
 }
 
 }  // namespace imagesearch::index

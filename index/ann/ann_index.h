@@ -80,7 +80,8 @@ class ListGuide;
 class AnnIndex {
  public:
   virtual ~AnnIndex() = default;
-  virtual IndexKind kind() const = 0;  // never kAuto
+  virtual IndexKind kind() const = 0;         // never kAuto
+  virtual int pq_bytes() const { return 0; }  // of a product-quantised code; 0: codes of 8 bits
   virtual uint32_t rows() const = 0;
   virtual int dimension() const = 0;
   virtual uint64_t memory_bytes() const = 0;
@@ -100,7 +101,8 @@ class AnnIndex {
 };
 
 struct AnnBuildOptions {
-  // kAuto: FLAT for few rows, otherwise whichever of IVF and HNSW is measured to serve better.
+  // kAuto: FLAT for few rows, otherwise whichever of IVF and HNSW is measured to serve better and
+  // fits these rows' share of memory_bytes; product-quantised IVF where codes of 8 bits do not fit.
   IndexOptions index;
   // Rows that searches read beside these: a small part of a large collection gets lists earlier.
   uint64_t rows_beside = 0;

@@ -6,7 +6,10 @@
 #include <bit>
 #include <cstdint>
 #include <type_traits>
+#include <vector>
 
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "index/ann/ann_index.h"
 
 namespace imagesearch::index {
@@ -40,6 +43,12 @@ bool ReadArray(ByteSource& source, uint64_t count, Vector& values) {
   values.resize(count);
   return count == 0 || source.Read(values.data(), count * kSize);
 }
+
+// DATA_LOSS of a stored index, with what is wrong about it.
+absl::Status DamagedIndex(absl::string_view what);
+
+// Whether it is a permutation of 0..n-1.
+bool IsPermutation(const std::vector<uint32_t>& order);
 
 }  // namespace imagesearch::index
 

@@ -24,10 +24,6 @@ constexpr size_t kCentroidBlock = 32;
 constexpr double kListsPerRoot = 6.5;
 constexpr double kGroupsPerRoot = 1.5;  // groups for n lists: this times sqrt(n)
 
-uint32_t ListsFor(uint32_t rows) {
-  return static_cast<uint32_t>(std::clamp(kListsPerRoot * std::sqrt(rows), 1.0, 65'536.0));
-}
-
 // Centroids, less the mean, of length 1: floats and the codes that rows are compared with.
 class Centroids {
  public:
@@ -254,6 +250,14 @@ Clusters Arrange(const Clusters& lists, const Clusters& groups, size_t d) {
 
 }  // namespace
 
+uint32_t ListsFor(uint32_t rows) {
+  return static_cast<uint32_t>(std::clamp(kListsPerRoot * std::sqrt(rows), 1.0, 65'536.0));
+}
+
+uint32_t GroupsFor(uint32_t lists) {
+  return static_cast<uint32_t>(std::ceil(kGroupsPerRoot * std::sqrt(lists)));
+}
+
 absl::StatusOr<Clusters> ClusterRows(const VectorSource& vectors, absl::Span<const float> mean,
                                      const ClusterOptions& options) {
   const uint32_t n = vectors.rows();
@@ -267,10 +271,8 @@ absl::StatusOr<Clusters> ClusterRows(const VectorSource& vectors, absl::Span<con
       Split(vectors, mean, options, std::min(n, options.lists > 0 ? options.lists : ListsFor(n)));
   if (!lists.ok()) return lists.status();
   const MatrixSource centroids(lists->centroids, vectors.dimension());
-  const uint32_t groups =
-      static_cast<uint32_t>(std::ceil(kGroupsPerRoot * std::sqrt(centroids.rows())));
   absl::StatusOr<Clusters> grouped = Split(centroids, MeanOf(centroids, options.threads), options,
-                                           std::min(groups, centroids.rows()));
+                                           std::min(GroupsFor(centroids.rows()), centroids.rows()));
   if (!grouped.ok()) return grouped.status();
   return Arrange(*lists, *grouped, mean.size());
 }

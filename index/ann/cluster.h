@@ -12,8 +12,13 @@
 
 namespace imagesearch::index {
 
+// Lists that are made of this many rows where nobody says how many.
+uint32_t ListsFor(uint32_t rows);
+// Groups of this many lists.
+uint32_t GroupsFor(uint32_t lists);
+
 struct ClusterOptions {
-  uint32_t lists = 0;  // at most this many come out; 0: chosen from the number of rows
+  uint32_t lists = 0;  // at most this many come out; 0: ListsFor
   int threads = 1;
   const std::atomic<bool>* cancelled = nullptr;  // may be null
 };

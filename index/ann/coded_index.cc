@@ -14,7 +14,6 @@
 namespace imagesearch::index {
 namespace {
 
-constexpr uint32_t kMagic = 0x4e4e4149;  // the bytes I A N N
 constexpr uint32_t kFormat = 4;
 constexpr int kMaxEf = 10'000;
 constexpr int kMaxProbes = 65'536;
@@ -25,20 +24,6 @@ constexpr double kMinWalkShare = 0.3;
 constexpr double kMinMetShare = 0.7;
 // Testing a row's bit in the mask, in list order.
 constexpr double kTestNs = 1.5;
-
-absl::Status Damaged(absl::string_view what) {
-  return Error(absl::StatusCode::kDataLoss, "BAD_SNAPSHOT",
-               absl::StrCat("the stored index is damaged or doesn't fit its vectors: ", what));
-}
-
-bool IsPermutation(const std::vector<uint32_t>& order) {
-  std::vector<bool> seen(order.size(), false);
-  for (uint32_t row : order) {
-    if (row >= order.size() || seen[row]) return false;
-    seen[row] = true;
-  }
-  return true;
-}
 
 }  // namespace
 
@@ -146,7 +131,7 @@ std::vector<std::vector<Neighbor>> CodedIndex::SearchBatch(
 }
 
 absl::Status CodedIndex::Save(ByteSink& sink) const {
-  WriteValue(sink, kMagic);
+  WriteValue(sink, kCodedMagic);
   WriteValue(sink, kFormat);
   WriteValue(sink, static_cast<uint32_t>(parts_.kind));
   WriteValue(sink, rows());
@@ -165,40 +150,40 @@ absl::Status CodedIndex::Save(ByteSink& sink) const {
 
 absl::StatusOr<std::unique_ptr<AnnIndex>> CodedIndex::Load(
     ByteSource& source, std::shared_ptr<const VectorSource> vectors) {
-  uint32_t magic, format, kind, rows, dimension, fixed_ef, fixed_probes;
-  if (!ReadValue(source, magic) || !ReadValue(source, format) || !ReadValue(source, kind) ||
-      !ReadValue(source, rows) || !ReadValue(source, dimension) || !ReadValue(source, fixed_ef) ||
+  uint32_t format, kind, rows, dimension, fixed_ef, fixed_probes;
+  if (!ReadValue(source, format) || !ReadValue(source, kind) || !ReadValue(source, rows) ||
+      !ReadValue(source, dimension) || !ReadValue(source, fixed_ef) ||
       !ReadValue(source, fixed_probes)) {
-    return Damaged("its header is cut short");
+    return DamagedIndex("its header is cut short");
   }
-  if (magic != kMagic) return Damaged("it does not start as an index does");
-  if (format != kFormat) return Damaged(absl::StrCat("unknown format ", format));
+  if (format != kFormat) return DamagedIndex(absl::StrCat("unknown format ", format));
   if (rows != vectors->rows() || dimension != static_cast<uint32_t>(vectors->dimension())) {
-    return Damaged(absl::StrCat(rows, " rows of ", dimension, " values, but the vectors are ",
-                                vectors->rows(), " of ", vectors->dimension()));
+    return DamagedIndex(absl::StrCat(rows, " rows of ", dimension, " values, but the vectors are ",
+                                     vectors->rows(), " of ", vectors->dimension()));
   }
   IndexParts parts;
   parts.kind = static_cast<IndexKind>(kind);
   if ((parts.kind != IndexKind::kFlat && parts.kind != IndexKind::kHnsw &&
        parts.kind != IndexKind::kIvf) ||
       fixed_ef > kMaxEf || fixed_probes > kMaxProbes) {
-    return Damaged("impossible settings");
+    return DamagedIndex("impossible settings");
   }
   parts.fixed_ef = static_cast<int>(fixed_ef);
   parts.fixed_probes = static_cast<int>(fixed_probes);
   try {
-    if (!parts.codes.Load(source, rows, static_cast<int>(dimension))) return Damaged("codes");
+    if (!parts.codes.Load(source, rows, static_cast<int>(dimension))) return DamagedIndex("codes");
     if (parts.kind != IndexKind::kFlat) {
       std::vector<uint32_t> order;
-      if (!ReadArray(source, rows, order) || !IsPermutation(order)) return Damaged("row order");
+      if (!ReadArray(source, rows, order) || !IsPermutation(order))
+        return DamagedIndex("row order");
       parts.layout = Layout(std::move(order));
       if (!parts.lists.emplace().Load(source, rows, static_cast<int>(dimension))) {
-        return Damaged("lists");
+        return DamagedIndex("lists");
       }
-      if (!parts.tuning.Load(source)) return Damaged("tuning");
+      if (!parts.tuning.Load(source)) return DamagedIndex("tuning");
     }
     if (parts.kind == IndexKind::kHnsw && !parts.graph.emplace().Load(source, rows)) {
-      return Damaged("graph");
+      return DamagedIndex("graph");
     }
   } catch (const std::bad_alloc&) {
     return Error(absl::StatusCode::kResourceExhausted, "OUT_OF_MEMORY",

@@ -18,6 +18,8 @@
 
 namespace imagesearch::index {
 
+inline constexpr uint32_t kCodedMagic = 0x4e4e4149;  // the bytes I A N N
+
 // Everything of an index but the full-precision vectors.
 struct IndexParts {
   IndexKind kind = IndexKind::kFlat;
@@ -54,7 +56,8 @@ class CodedIndex final : public AnnIndex {
   //          links [v][m]; links of the lowest level [n][2 m]; 0xffffffff ends a row of links
   absl::Status Save(ByteSink& sink) const override;
 
-  // DATA_LOSS when the stream isn't what Save wrote for these vectors.
+  // What follows the magic number. DATA_LOSS when the stream isn't what Save wrote for these
+  // vectors.
   static absl::StatusOr<std::unique_ptr<AnnIndex>> Load(
       ByteSource& source, std::shared_ptr<const VectorSource> vectors);
 

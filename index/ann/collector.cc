@@ -6,42 +6,14 @@
 #include <functional>
 #include <limits>
 
+#include "index/ann/best.h"
+#include "index/ann/float_scan.h"
+
 namespace imagesearch::index {
 namespace {
 
 constexpr float kLikelyDeviations = 3.5f;
 constexpr size_t kFirstPurge = 1024;
-
-// The k best so far under Neighbor's order.
-class Best {
- public:
-  explicit Best(size_t k) : k_(k) { heap_.reserve(std::min<size_t>(k, 4096)); }
-  bool full() const { return heap_.size() == k_; }
-  const Neighbor& worst() const { return heap_.front(); }
-  void Offer(const Neighbor& neighbor) {
-    if (full()) {
-      if (!(neighbor < worst())) return;
-      std::pop_heap(heap_.begin(), heap_.end());
-      heap_.back() = neighbor;
-    } else {
-      heap_.push_back(neighbor);
-    }
-    std::push_heap(heap_.begin(), heap_.end());
-  }
-  std::vector<Neighbor> Sorted() && {
-    std::sort_heap(heap_.begin(), heap_.end());
-    return std::move(heap_);
-  }
-
- private:
-  size_t k_;
-  std::vector<Neighbor> heap_;
-};
-
-void FetchRow(const float* row, int dimension) {
-  // The first lines; the hardware follows from there.
-  for (int i = 0; i < std::min(dimension, 64); i += 16) __builtin_prefetch(row + i);
-}
 
 }  // namespace
 

@@ -25,6 +25,8 @@ class Layout {
   uint32_t RowAt(uint32_t position) const { return order_.empty() ? position : order_[position]; }
   uint32_t PositionOf(uint32_t row) const { return positions_.empty() ? row : positions_[row]; }
   absl::Span<const uint32_t> order() const { return order_; }
+  // The rows in order of position, without the way back.
+  std::vector<uint32_t> TakeOrder() && { return std::move(order_); }
   uint64_t memory_bytes() const { return (order_.size() + positions_.size()) * sizeof(uint32_t); }
 
  private:

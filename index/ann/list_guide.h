@@ -4,6 +4,7 @@
 #define IMAGESEARCH_INDEX_ANN_LIST_GUIDE_H_
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "index/ann/lists.h"
@@ -14,8 +15,10 @@ namespace imagesearch::index {
 // Immutable after construction. Thread-safe.
 class ListGuide {
  public:
-  ListGuide(const Lists& lists, const Tuning& tuning, int dimension)
-      : lists_(lists), tuning_(tuning), dimension_(dimension) {}
+  ListGuide(Lists lists, const Tuning& tuning, int dimension)
+      : lists_(std::move(lists)), tuning_(tuning), dimension_(dimension) {}
+
+  const Lists& lists() const { return lists_; }
 
   // The list of a row; `x`: `dimension` finite values.
   uint32_t ListOf(const float* x) const;

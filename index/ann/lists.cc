@@ -21,6 +21,11 @@ bool AreOffsets(const std::vector<uint32_t>& offsets, uint32_t end) {
 
 }  // namespace
 
+bool MaskFollowsScore(double share, uint64_t read, uint64_t allowed) {
+  const double expected = share * static_cast<double>(read), met = static_cast<double>(allowed);
+  return met < kMinMetShare * expected && met < expected - 3 * std::sqrt(expected);
+}
+
 Lists::Lists(const Clusters& clusters, int dimension)
     : group_offsets_(clusters.group_offsets), offsets_(clusters.offsets) {
   const MatrixSource centroids(clusters.centroids, dimension);
@@ -84,6 +89,24 @@ std::vector<uint32_t> Lists::Nearest(const EncodedQuery& query, uint32_t count,
   return lists;
 }
 
+std::vector<Lists::Scored> Lists::NearestScored(const EncodedQuery& query, uint32_t probes,
+                                                uint32_t considered) const {
+  std::vector<Scored> scored = Score(query, considered);
+  probes = std::min(probes, static_cast<uint32_t>(scored.size()));
+  std::partial_sort(scored.begin(), scored.begin() + probes, scored.end(),
+                    [](const Scored& a, const Scored& b) { return a.score > b.score; });
+  scored.resize(probes);
+  for (Scored& list : scored) list.score = query.base + query.scale * list.score;
+  return scored;
+}
+
+void Lists::DecodeCentroid(uint32_t list, float* out) const {
+  const uint8_t* code = centroids_.code(list);
+  for (size_t j = 0; j < centroids_.mean().size(); ++j) {
+    out[j] = centroids_.mean()[j] + centroids_.scales()[list] * static_cast<float>(code[j] - 128);
+  }
+}
+
 uint32_t Lists::ListOf(uint32_t position) const {
   return static_cast<uint32_t>(std::upper_bound(offsets_.begin(), offsets_.end(), position) -
                                offsets_.begin() - 1);
@@ -134,10 +157,7 @@ bool Lists::ProbeMasked(const SearchData& data, uint32_t probes, double share,
     collector.AddPositions(positions, count, dots);
     count = 0;
   };
-  const auto follows_score = [&] {
-    const double expected = share * read;
-    return allowed < kMinMetShare * expected && allowed < expected - 3 * std::sqrt(expected);
-  };
+  const auto follows_score = [&] { return MaskFollowsScore(share, read, allowed); };
   probes = std::min(probes, size());
   for (uint32_t i = 0; i < probes; ++i) {
     std::pop_heap(scored.begin(), scored.end() - i, farther);

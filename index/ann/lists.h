@@ -11,6 +11,11 @@
 
 namespace imagesearch::index {
 
+// Whether lists of which `read` rows were read hold so many fewer rows that a mask allows than its
+// `share` of all rows promises that it follows the score: then the nearest allowed rows may be
+// anywhere, and only a scan finds them.
+bool MaskFollowsScore(double share, uint64_t read, uint64_t allowed);
+
 // Immutable after construction or Load. Thread-safe.
 class Lists {
  public:
@@ -21,6 +26,9 @@ class Lists {
   uint32_t groups() const { return groups_.rows(); }
   uint64_t memory_bytes() const;
 
+  // A query as Rank and NearestScored take it; that of the rows' codes will do for Rank, too.
+  EncodedQuery EncodeQuery(const float* query) const { return centroids_.EncodeQuery(query); }
+
   // The lists of the groups nearest to the query, at least `considered` of them, nearest first.
   std::vector<uint32_t> Rank(const EncodedQuery& query, uint32_t considered) const;
   // The `count` nearest of `considered` lists (see Rank), in no order.
@@ -28,14 +36,27 @@ class Lists {
                                 uint32_t considered) const;
   // The list of a position.
   uint32_t ListOf(uint32_t position) const;
+  // The positions of a list: from begin(list) to before end(list).
+  uint32_t begin(uint32_t list) const { return offsets_[list]; }
+  uint32_t end(uint32_t list) const { return offsets_[list + 1]; }
+  // The centroid of a list as it is stored, dimension() values.
+  void DecodeCentroid(uint32_t list, float* out) const;
+
+  struct Scored {
+    float score;
+    uint32_t list;
+  };
+  // The `probes` nearest of `considered` lists (see Rank), nearest first, with the query's product
+  // with their centroids. `query`: of EncodeQuery.
+  std::vector<Scored> NearestScored(const EncodedQuery& query, uint32_t probes,
+                                    uint32_t considered) const;
 
   // Gives the rows of the `probes` nearest of `considered` lists (see Rank) to `collector`.
   void Probe(const SearchData& data, uint32_t probes, uint32_t considered,
              Collector& collector) const;
 
   // For a query with a mask, which allows about `share` of all rows: as Probe, allowed rows only.
-  // false when the lists probed hold far fewer allowed rows than `share` promises: then the mask
-  // follows the score, the nearest allowed rows may be anywhere, and only a scan finds them.
+  // false when MaskFollowsScore.
   bool ProbeMasked(const SearchData& data, uint32_t probes, double share,
                    Collector& collector) const;
 
@@ -44,10 +65,6 @@ class Lists {
   bool Load(ByteSource& source, uint32_t rows, int dimension);
 
  private:
-  struct Scored {
-    float score;
-    uint32_t list;
-  };
   std::vector<Scored> Score(const EncodedQuery& query, uint32_t considered) const;
 
   EncodedRows centroids_;

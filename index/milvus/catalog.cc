@@ -109,6 +109,14 @@ absl::Status CheckOptions(const CollectionOptions& options) {
         "target_recall: Milvus does not tune its searches to a recall; give hnsw_ef_search or "
         "ivf_nprobe");
   }
+  if (options.index.pq_bytes > 0) {
+    return NotOnMilvus(
+        "pq_bytes: Milvus answers with the scores of its product-quantised codes, not of the "
+        "vectors");
+  }
+  if (options.index.memory_bytes > 0) {
+    return NotOnMilvus("memory_bytes: Milvus' own settings bound its memory");
+  }
   return absl::OkStatus();
 }
 

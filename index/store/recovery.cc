@@ -191,6 +191,8 @@ CollectionOptions OptionsOf(const records::CollectionRecord& record) {
   options.index.ivf_nlist = record.index().ivf_nlist();
   options.index.ivf_nprobe = record.index().ivf_nprobe();
   options.index.target_recall = record.index().target_recall();
+  options.index.pq_bytes = record.index().pq_bytes();
+  options.index.memory_bytes = record.index().memory_bytes();
   return options;
 }
 
@@ -212,6 +214,8 @@ records::CollectionRecord RecordOf(uint32_t id, const CollectionOptions& options
   index->set_ivf_nlist(options.index.ivf_nlist);
   index->set_ivf_nprobe(options.index.ivf_nprobe);
   index->set_target_recall(options.index.target_recall);
+  index->set_pq_bytes(options.index.pq_bytes);
+  index->set_memory_bytes(options.index.memory_bytes);
   return record;
 }
 

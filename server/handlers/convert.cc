@@ -117,6 +117,8 @@ void FillCollection(const index::CollectionInfo& info, v1::Collection* out) {
   index->set_ivf_nlist(info.options.index.ivf_nlist);
   index->set_ivf_nprobe(info.options.index.ivf_nprobe);
   index->set_target_recall(info.options.index.target_recall);
+  index->set_pq_bytes(info.options.index.pq_bytes);
+  index->set_memory_bytes(info.options.index.memory_bytes);
   out->set_model_id(info.options.model_id);
   out->set_model_fingerprint(info.options.model_fingerprint);
   out->set_dimension(info.options.dimension);
@@ -125,7 +127,9 @@ void FillCollection(const index::CollectionInfo& info, v1::Collection* out) {
   out->set_keep_originals(info.options.keep_originals);
   out->set_original_bytes(info.original_bytes);
   out->set_memory_bytes(info.memory_bytes);
+  out->set_index_bytes(info.index_bytes);
   out->set_serving_kind(FromKind(info.serving_kind));
+  out->set_serving_pq_bytes(info.serving_pq_bytes);
   out->set_version(info.version);
   v1::Quota* quota = out->mutable_quota();
   quota->set_max_images(info.options.quota.max_images);
@@ -165,6 +169,8 @@ absl::StatusOr<index::IndexOptions> ToIndexOptions(const v1::Index& index) {
   options.ivf_nlist = index.ivf_nlist();
   options.ivf_nprobe = index.ivf_nprobe();
   options.target_recall = index.target_recall();
+  options.pq_bytes = index.pq_bytes();
+  options.memory_bytes = index.memory_bytes();
   return options;
 }
 

@@ -47,7 +47,8 @@ struct Flags {
   int threads = 2;
   double seconds = 1.0;
   float target = 0;
-  int m = 0, ef_construction = 0, lists = 0;
+  int m = 0, ef_construction = 0, lists = 0, pq_bytes = 0;
+  uint64_t memory_bytes = 0;
   bool with_text_sample = true;
   bool filters = true;
   bool random_parameters = false;
@@ -167,6 +168,8 @@ void RunKind(const Flags& flags, const std::string& name,
   options.index.hnsw_m = flags.m;
   options.index.hnsw_ef_construction = flags.ef_construction;
   options.index.ivf_nlist = flags.lists;
+  if (options.index.kind == IndexKind::kIvf) options.index.pq_bytes = flags.pq_bytes;
+  if (options.index.kind == IndexKind::kAuto) options.index.memory_bytes = flags.memory_bytes;
   options.threads = flags.threads;
   if (flags.with_text_sample) options.text_sample = data.text_sample;
   const double cpu = CpuSeconds(CLOCK_PROCESS_CPUTIME_ID);
@@ -185,9 +188,12 @@ void RunKind(const Flags& flags, const std::string& name,
   testing::StringSource source(sink.bytes);
   if (!LoadAnnIndex(source, vectors).ok()) std::exit(1);
   std::printf(
-      "%-5s serves as %s, built in %.1f s on %d threads (%.1f s of CPU time), loaded in %.2f s, "
+      "%-5s serves as %s%s, built in %.1f s on %d threads (%.1f s of CPU time), loaded in %.2f s, "
       "%.0f bytes a row\n",
-      name.c_str(), NameOf(index.kind()), build, flags.threads, build_cpu, Now() - load_start,
+      name.c_str(), NameOf(index.kind()),
+      index.pq_bytes() > 0 ? (" of " + std::to_string(index.pq_bytes()) + "-byte codes").c_str()
+                           : "",
+      build, flags.threads, build_cpu, Now() - load_start,
       static_cast<double>(index.memory_bytes()) / vectors->rows());
   for (const auto& [what, queries] : sets) {
     if (name == "flat" && what.rfind("text", 0) != 0) continue;
@@ -361,6 +367,8 @@ int main(int argc, char** argv) {
   app.add_option("--m", flags.m, "links of the graph; 0: the default");
   app.add_option("--ef-construction", flags.ef_construction, "0: the default");
   app.add_option("--lists", flags.lists, "0: chosen from the rows");
+  app.add_option("--pq-bytes", flags.pq_bytes, "of ivf: product-quantised codes; 0: of 8 bits");
+  app.add_option("--memory-bytes", flags.memory_bytes, "of auto: the budget; 0: none");
   app.add_option("--text-sample", flags.with_text_sample, "false: the index gets no texts");
   app.add_option("--filters", flags.filters, "false: leave filtered searches out");
   CLI11_PARSE(app, argc, argv);

@@ -31,10 +31,27 @@ struct Mask {
   uint32_t count = 0;
 };
 
-std::unique_ptr<AnnIndex> Build(std::shared_ptr<const VectorSource> vectors, IndexKind kind,
+// A kind of index; `pq`: of product-quantised codes.
+struct Kind {
+  Kind(IndexKind kind, bool pq = false) : kind(kind), pq(pq) {}  // NOLINT: implicit
+  IndexOptions OptionsFor(int dimension) const {
+    IndexOptions options;
+    options.kind = kind;
+    options.pq_bytes = pq ? (dimension % 8 == 0 ? dimension / 8 : 1) : 0;
+    return options;
+  }
+  IndexKind kind;
+  bool pq;
+};
+
+std::ostream& operator<<(std::ostream& out, const Kind& kind) {
+  return out << static_cast<int>(kind.kind) << (kind.pq ? " PQ" : "");
+}
+
+std::unique_ptr<AnnIndex> Build(std::shared_ptr<const VectorSource> vectors, Kind kind,
                                 std::vector<float> text_sample = {}) {
   AnnBuildOptions options;
-  options.index.kind = kind;
+  options.index = kind.OptionsFor(vectors->dimension());
   options.threads = 2;
   options.text_sample = std::move(text_sample);
   absl::StatusOr<std::unique_ptr<AnnIndex>> index = BuildAnnIndex(std::move(vectors), options);
@@ -71,7 +88,7 @@ void ExpectSound(const std::vector<Neighbor>& found, const VectorSource& vectors
   }
 }
 
-class AnnIndexTest : public ::testing::TestWithParam<IndexKind> {};
+class AnnIndexTest : public ::testing::TestWithParam<Kind> {};
 
 TEST_P(AnnIndexTest, ExactAnswersEqualAPlainSearchAtEverySimdLevel) {
   const ClipLikeData data = MakeClipLike({});
@@ -293,7 +310,7 @@ TEST_P(AnnIndexTest, AnIndexOfOtherVectorsIsDataLoss) {
 TEST_P(AnnIndexTest, ACancelledBuildStops) {
   const ClipLikeData data = MakeClipLike({.images = 20000, .queries = 1, .dimension = 16});
   AnnBuildOptions options;
-  options.index.kind = GetParam();
+  options.index = GetParam().OptionsFor(data.dimension);
   options.cancelled = std::make_shared<std::atomic<bool>>(true);
   const auto index =
       BuildAnnIndex(std::make_shared<MemoryVectors>(data.images, data.dimension), options);
@@ -301,7 +318,8 @@ TEST_P(AnnIndexTest, ACancelledBuildStops) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, AnnIndexTest,
-                         ::testing::Values(IndexKind::kFlat, IndexKind::kHnsw, IndexKind::kIvf));
+                         ::testing::Values(Kind(IndexKind::kFlat), Kind(IndexKind::kHnsw),
+                                           Kind(IndexKind::kIvf), Kind(IndexKind::kIvf, true)));
 
 TEST(AutoKindTest, FewRowsAreScannedAndMoreAreListed) {
   for (const auto& [rows, kind] : {std::pair{500u, IndexKind::kFlat}, {9000u, IndexKind::kIvf}}) {
@@ -372,6 +390,9 @@ TEST(AnnIndexOptionsTest, NumbersOutOfRangeAreRefused) {
   EXPECT_EQ(code({.kind = IndexKind::kHnsw, .target_recall = 1.5f}),
             absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(code({.kind = IndexKind::kHnsw, .hnsw_m = 4}), absl::StatusCode::kOk);
+  EXPECT_EQ(code({.kind = IndexKind::kIvf, .pq_bytes = 3}), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(code({.kind = IndexKind::kIvf, .pq_bytes = -1}), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(code({.kind = IndexKind::kIvf, .pq_bytes = 2}), absl::StatusCode::kOk);
 }
 
 }  // namespace

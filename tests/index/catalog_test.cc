@@ -1,11 +1,13 @@
 // Aliases, quotas and changed settings of the embedded database.
 #include <atomic>
 #include <memory>
+#include <random>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -227,6 +229,51 @@ TEST_F(CatalogTest, ASettingThatIsLeftOutStays) {
   Open();
   EXPECT_EQ(Get("c")->options().quota.max_images, 7u);
   EXPECT_FLOAT_EQ(Get("c")->options().index.target_recall, 0.9f);
+}
+
+TEST_F(CatalogTest, AMemoryBudgetIsKeptAndToldAndSurvivesARestart) {
+  constexpr int kDimension = 64;
+  constexpr uint64_t kBudget = 150'000;
+  std::mt19937 random(3);
+  std::normal_distribution<float> normal;
+  std::vector<UpsertItem> items;
+  for (int i = 0; i < 3000; ++i) {
+    UpsertItem item;
+    item.id = absl::StrCat("image-", i);
+    item.vector = std::vector<float>(kDimension);
+    for (float& x : *item.vector) x = normal(random);
+    items.push_back(std::move(item));
+  }
+  for (const char* name : {"bounded", "free"}) {
+    CollectionOptions options;
+    options.name = name;
+    options.dimension = kDimension;
+    if (options.name == "bounded") options.index.memory_bytes = kBudget;
+    ASSERT_TRUE(database_->CreateCollection(options).ok());
+    ASSERT_TRUE(Get(name)->Upsert(items, {}).ok());
+    ASSERT_TRUE(Get(name)->Optimize().ok());
+  }
+  EXPECT_EQ(Get("free")->Info().serving_pq_bytes, 0);
+  EXPECT_GT(Get("free")->Info().index_bytes, kBudget);
+  for (bool restarted : {false, true}) {
+    if (restarted) Open();
+    const CollectionInfo info = Get("bounded")->Info();
+    EXPECT_EQ(info.options.index.memory_bytes, kBudget);
+    EXPECT_EQ(info.serving_kind, IndexKind::kIvf);
+    EXPECT_EQ(info.serving_pq_bytes, 8);
+    EXPECT_LE(info.index_bytes, kBudget);
+    EXPECT_GE(info.memory_bytes, info.index_bytes);
+    size_t found = 0;
+    for (int i = 0; i < 100; ++i) {
+      Query query;
+      query.vector = *items[i].vector;
+      query.limit = 1;
+      auto result = Get("bounded")->Search(query);
+      ASSERT_TRUE(result.ok()) << result.status();
+      if (result->hits.size() == 1 && result->hits[0].id == items[i].id) ++found;
+    }
+    EXPECT_GE(found, 98u);
+  }
 }
 
 }  // namespace

@@ -627,6 +627,17 @@ TEST_P(ConformanceTest, BadCollectionsAreRefusedByName) {
   index = {};
   index.target_recall = 1.5f;
   EXPECT_EQ(reason("ok", 2, index), "BAD_INDEX");
+  index = {};
+  index.pq_bytes = 1;  // of kind AUTO
+  EXPECT_EQ(reason("ok", 2, index), "BAD_INDEX");
+  index.kind = IndexKind::kIvf;
+  index.pq_bytes = 4;  // 1, 2, 3 and 6 divide 6
+  EXPECT_EQ(reason("ok", 6, index), "BAD_INDEX");
+  index.pq_bytes = -2;
+  EXPECT_EQ(reason("ok", 6, index), "BAD_INDEX");
+  index.pq_bytes = 0;
+  index.memory_bytes = 1 << 20;  // not of kind AUTO
+  EXPECT_EQ(reason("ok", 6, index), "BAD_INDEX");
 }
 
 TEST_P(ConformanceTest, WaitForVersionWaitsUntilItIsThere) {

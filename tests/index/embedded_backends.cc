@@ -61,9 +61,11 @@ std::vector<BackendFactory> Backends() {
     }
   }
   std::vector<BackendFactory> factories;
-  auto add = [&](std::string name, IndexKind kind, int merge_tail_rows, int min_indexed_rows) {
+  auto add = [&](std::string name, IndexKind kind, int merge_tail_rows, int min_indexed_rows,
+                 int pq_bytes = 0) {
     IndexOptions index;
     index.kind = kind;
+    index.pq_bytes = pq_bytes;
     factories.push_back(
         {std::move(name), index,
          [=] { return std::make_unique<EmbeddedBackend>(merge_tail_rows, min_indexed_rows); }});
@@ -72,6 +74,7 @@ std::vector<BackendFactory> Backends() {
   add("Flat", IndexKind::kFlat, 8, 1);
   add("Hnsw", IndexKind::kHnsw, 8, 4);
   add("Ivf", IndexKind::kIvf, 8, 4);
+  add("IvfPq", IndexKind::kIvf, 8, 4, 2);  // divides the dimensions of the suite
   add("Auto", IndexKind::kAuto, 8, 4);
   return factories;
 }

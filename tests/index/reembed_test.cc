@@ -93,6 +93,24 @@ TEST_F(ReembedTest, TheTargetTakesTheNameAndTheSettings) {
   EXPECT_FALSE(database_->ListReembeds()[0].is_building);
 }
 
+// Its codes would divide the new model's vectors into no whole number of parts.
+TEST_F(ReembedTest, ProductQuantisedCodesFitTheNewDimension) {
+  CollectionOptions options;
+  options.name = "pq";
+  options.dimension = 8;
+  options.model_id = "old@1";
+  options.model_fingerprint = "old";
+  options.index.kind = IndexKind::kIvf;
+  options.index.pq_bytes = 4;
+  ASSERT_TRUE(database_->CreateCollection(options).ok());
+  auto begun = database_->BeginReembed("pq", {6, "new@2", "new"});
+  ASSERT_TRUE(begun.ok()) << begun.status();
+  ASSERT_EQ(Put((*begun)->target(), "a"), "");
+  ASSERT_TRUE((*begun)->CutOver().ok());
+  begun->reset();
+  EXPECT_EQ((*database_->GetCollection("pq"))->options().index.pq_bytes, 3);
+}
+
 TEST_F(ReembedTest, ChangesOfTheSourceAreToldAndBlockTheSwitch) {
   ASSERT_EQ(Put(*Get(), "a"), "");
   ASSERT_EQ(Begin(), "");

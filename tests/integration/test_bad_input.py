@@ -321,7 +321,8 @@ def test_bad_collections_are_named(shared):
     for dimension in (-1, 4097):
         assert create(name="dimension", dimension=dimension) == (INVALID, "BAD_DIMENSION")
     for index in (dict(kind=9), dict(hnsw_m=3), dict(hnsw_m=-1), dict(ivf_nlist=2**30), dict(target_recall=math.nan),
-                  dict(target_recall=2.0)):
+                  dict(target_recall=2.0), dict(kind=3, pq_bytes=3), dict(kind=3, pq_bytes=-4), dict(pq_bytes=2),
+                  dict(kind=3, memory_bytes=1 << 30)):
         code, reason = create(name="index", dimension=4, index=types_pb2.Index(**index))
         assert code == INVALID and reason.startswith("BAD_INDEX"), index
     assert create(name="model", model_id="nobody@00000000") == (9, "MODEL_MISMATCH")

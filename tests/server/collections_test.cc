@@ -130,6 +130,29 @@ TEST_F(CollectionsTest, AliasesAreListedSwitchedAndDeleted) {
             "NOT_FOUND NO_SUCH_ALIAS");
 }
 
+TEST_F(CollectionsTest, AnIndexTakesCodesOfALengthOrABudget) {
+  v1::CreateCollectionRequest request;
+  request.mutable_collection()->set_name("pq");
+  request.mutable_collection()->set_dimension(12);
+  request.mutable_collection()->mutable_index()->set_kind(v1::Index::IVF);
+  request.mutable_collection()->mutable_index()->set_pq_bytes(5);
+  v1::CreateCollectionResponse response;
+  const auto create = [&] {
+    return running_.admin().CreateCollection(Context().get(), request, &response);
+  };
+  const grpc::Status refused = create();
+  EXPECT_EQ(Outcome(refused), "INVALID_ARGUMENT BAD_INDEX");
+  EXPECT_THAT(refused.error_message(), ::testing::HasSubstr("1, 2, 3, 4, 6, 12"));
+  request.mutable_collection()->mutable_index()->set_pq_bytes(6);
+  EXPECT_EQ(Outcome(create()), "OK");
+  EXPECT_EQ(Show("pq").index().pq_bytes(), 6);
+  request.mutable_collection()->set_name("budget");
+  request.mutable_collection()->clear_index();
+  request.mutable_collection()->mutable_index()->set_memory_bytes(1 << 20);
+  EXPECT_EQ(Outcome(create()), "OK");
+  EXPECT_EQ(Show("budget").index().memory_bytes(), uint64_t{1} << 20);
+}
+
 TEST_F(CollectionsTest, TheQuotaRefusesPerImageAndCanBeRaised) {
   ASSERT_EQ(Create("small", 2), "OK");
   v1::UpsertResponse put = Put("small", {"a", "b", "c"});
