@@ -1,22 +1,26 @@
-"""The client for asyncio: the methods of Client, awaited. `list_images` is an async iterator."""
+"""The client for asyncio: the methods of Client, awaited. What Client iterates over (`list_images`,
+`classify_all`, `find_duplicates`), this one does asynchronously."""
 from __future__ import annotations
 
 import asyncio
 import datetime
-from typing import Any, AsyncIterator, Iterable, Mapping, Sequence
+import os
+from typing import Any, AsyncIterator, Callable, Iterable, Mapping, Sequence
 
 import grpc
 
 from . import _channel, _errors, _requests, _results
+from ._aio_admin import AsyncAdminCalls
 from ._bulk import IndexItem, Job
 from ._requests import Ranking
-from ._results import IndexReport, Results, StoredImage, UpsertOutcome
+from ._results import (Classification, DuplicateGroup, IndexReport, Results, StoredImage, UpdateReport,
+                       UpsertOutcome)
 from ._terms import ImageLike, TermLike
-from .v1 import admin_pb2, admin_pb2_grpc, imagesearch_pb2_grpc, types_pb2
+from .v1 import admin_pb2_grpc, imagesearch_pb2_grpc
 from .v1 import imagesearch_pb2 as pb
 
 
-class AsyncClient:
+class AsyncClient(AsyncAdminCalls):
     """As Client; belongs to the event loop that it is made in."""
 
     def __init__(self, target: str = "127.0.0.1:50051", *, collection: str = "", timeout: float = 30.0,
@@ -52,10 +56,11 @@ class AsyncClient:
         return _results.results(await self._call(self._search.Search, request))
 
     async def search_many(self, queries: Iterable[TermLike | Sequence[TermLike]], *, limit: int = 10, filter: str = "",
-                          with_metadata: bool = True,
+                          with_metadata: bool = True, ranking: Ranking | None = None,
                           collection: str | None = None) -> list[Results | _errors.ImageSearchError]:
         request = pb.SearchBatchRequest(requests=[
-            _requests.search(query, self._name(collection), filter, limit, 0, None, False, with_metadata, False, 0)
+            _requests.search(query, self._name(collection), filter, limit, 0, None, False, with_metadata, False, 0,
+                             ranking)
             for query in queries])
         reply = await self._call(self._search.SearchBatch, request)
         return [_errors.from_item(result.status) or _results.results(result.response) for result in reply.results]
@@ -66,19 +71,19 @@ class AsyncClient:
 
     async def upsert(self, image: ImageLike | str | None = None, *, id: str = "",
                      vector: Iterable[float] | None = None, metadata: Mapping[str, Any] | None = None,
-                     expire_time: datetime.datetime | None = None, create_only: bool = False,
+                     expire_time: datetime.datetime | None = None, source_uri: str = "", create_only: bool = False,
+                     on_duplicate: str = "keep", duplicate_tier: str = "picture",
                      collection: str | None = None) -> UpsertOutcome:
-        item = _requests.image(image, id, vector, metadata, expire_time)
-        request = pb.UpsertRequest(collection=self._name(collection), images=[item], create_only=create_only)
-        reply = await self._call(self._search.Upsert, request)
-        outcome = _results.outcome(reply.results[0])
+        item = _requests.image(image, id, vector, metadata, expire_time, source_uri)
+        request = _requests.upsert(self._name(collection), item, create_only, on_duplicate, duplicate_tier)
+        outcome = _results.outcome(await self._call(self._search.Upsert, request))
         if outcome.error is not None:
             raise outcome.error
         return outcome
 
-    async def index(self, items: Iterable[IndexItem], *, create_only: bool = False, window: int = 64,
-                    progress: bool = True, collection: str | None = None) -> IndexReport:
-        job = Job(items, self._name(collection), create_only, progress)
+    async def index(self, items: Iterable[IndexItem], *, create_only: bool = False, on_duplicate: str = "keep",
+                    window: int = 64, progress: bool = True, collection: str | None = None) -> IndexReport:
+        job = Job(items, self._name(collection), create_only, on_duplicate, progress)
         free = asyncio.Semaphore(window)
 
         async def requests() -> AsyncIterator[pb.UpsertStreamRequest]:
@@ -102,20 +107,23 @@ class AsyncClient:
             job.close()
         return job.report
 
-    async def get(self, ids: str | Sequence[str], *, with_vector: bool = True,
-                  collection: str | None = None) -> list[StoredImage]:
-        request = pb.GetRequest(collection=self._name(collection), ids=[ids] if isinstance(ids, str) else ids,
-                                without_vector=not with_vector)
+    async def get(self, ids: str | Sequence[str], *, with_vector: bool = True, with_original: bool = False,
+                  min_version: int = 0, collection: str | None = None) -> list[StoredImage]:
+        request = pb.GetRequest(collection=self._name(collection), ids=_requests.id_list(ids),
+                                without_vector=not with_vector, with_original=with_original,
+                                min_version=min_version)
         reply = await self._call(self._search.Get, request)
         return [_results.stored_image(image) for image in reply.images]
 
     async def delete(self, ids: str | Sequence[str] = (), *, filter: str = "", collection: str | None = None) -> int:
-        request = pb.DeleteRequest(collection=self._name(collection), ids=[ids] if isinstance(ids, str) else ids,
+        request = pb.DeleteRequest(collection=self._name(collection), ids=_requests.id_list(ids),
                                    filter=filter)
         return (await self._call(self._search.Delete, request)).deleted
 
-    async def count(self, filter: str = "", *, collection: str | None = None) -> int:
-        request = pb.CountRequest(collection=self._name(collection), filter=filter)
+    async def count(self, filter: str = "", *, ids: str | Sequence[str] = (), min_version: int = 0,
+                    collection: str | None = None) -> int:
+        request = pb.CountRequest(collection=self._name(collection), ids=_requests.id_list(ids), filter=filter,
+                                  min_version=min_version)
         return (await self._call(self._search.Count, request)).count
 
     async def list_images(self, filter: str = "", *, page_size: int = 100, with_vector: bool = False,
@@ -130,18 +138,50 @@ class AsyncClient:
                 return
             request.page_token = reply.next_page_token
 
-    async def create_collection(self, name: str, *, dimension: int = 0, index: types_pb2.Index | None = None) -> None:
-        collection = types_pb2.Collection(name=name, dimension=dimension, index=index)
-        await self._call(self._admin.CreateCollection, admin_pb2.CreateCollectionRequest(collection=collection))
+    async def update_metadata(self, patch: Mapping[str, Any], ids: str | Sequence[str] = (), *, filter: str = "",
+                              collection: str | None = None) -> UpdateReport:
+        request = _requests.update_metadata(self._name(collection), patch, ids, filter)
+        return _results.update_report(await self._call(self._search.UpdateMetadata, request), request.ids)
 
-    async def collections(self) -> Sequence[types_pb2.Collection]:
-        return (await self._call(self._admin.ListCollections, admin_pb2.ListCollectionsRequest())).collections
+    async def classify(self, labels: Sequence[str], picture: ImageLike | None = None, *, ids: str | Sequence[str] = (),
+                       templates: Sequence[str] = (), top: int = 5, write_field: str = "",
+                       collection: str | None = None) -> list[Classification]:
+        request = _requests.classify(self._name(collection), labels, picture, ids, templates, top, write_field)
+        return _results.classifications(await self._call(self._search.Classify, request))
 
-    async def delete_collection(self, name: str) -> None:
-        await self._call(self._admin.DeleteCollection, admin_pb2.DeleteCollectionRequest(collection=name))
+    async def classify_all(self, labels: Sequence[str], filter: str = "", *, templates: Sequence[str] = (),
+                           top: int = 5, write_field: str = "", page_size: int = 100,
+                           collection: str | None = None) -> AsyncIterator[Classification]:
+        request = _requests.classify_all(self._name(collection), labels, filter, templates, top, write_field,
+                                         page_size)
+        while True:
+            reply = await self._call(self._search.Classify, request)
+            for one in _results.classifications(reply):
+                yield one
+            if not reply.next_page_token:
+                return
+            request.page_token = reply.next_page_token
 
-    async def server_info(self) -> admin_pb2.GetServerInfoResponse:
-        return await self._call(self._admin.GetServerInfo, admin_pb2.GetServerInfoRequest())
+    async def find_duplicates(self, tier: str = "picture", *, filter: str = "", min_score: float | None = None,
+                              progress: Callable[[int, int], None] | None = None,
+                              collection: str | None = None) -> AsyncIterator[DuplicateGroup]:
+        request = _requests.find_duplicates(self._name(collection), tier, filter, min_score)
+        reader = _results.GroupReader()
+        with _errors.translated():
+            async for event in self._search.FindDuplicates(request, metadata=self._metadata):
+                if event.HasField("progress") and progress is not None:
+                    progress(event.progress.examined, event.progress.total)
+                group = reader.take(event)
+                if group is not None:
+                    yield group
+
+    async def export(self, path: str | os.PathLike[str], filter: str = "", *, collection: str | None = None) -> int:
+        count = 0
+        with open(path, "w", encoding="utf-8") as out:
+            async for image in self.list_images(filter, page_size=200, with_vector=True, collection=collection):
+                out.write(_results.export_line(image))
+                count += 1
+        return count
 
     def _name(self, collection: str | None) -> str:
         return self._collection if collection is None else collection

@@ -2,21 +2,24 @@
 from __future__ import annotations
 
 import datetime
+import os
 import threading
-from typing import Any, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
 
 import grpc
 
 from . import _channel, _errors, _requests, _results
+from ._admin import AdminCalls
 from ._bulk import IndexItem, Job
 from ._requests import Ranking
-from ._results import IndexReport, Results, StoredImage, UpsertOutcome
+from ._results import (Classification, DuplicateGroup, IndexReport, Results, StoredImage, UpdateReport,
+                       UpsertOutcome)
 from ._terms import ImageLike, TermLike
-from .v1 import admin_pb2, admin_pb2_grpc, imagesearch_pb2_grpc, types_pb2
+from .v1 import admin_pb2_grpc, imagesearch_pb2_grpc
 from .v1 import imagesearch_pb2 as pb
 
 
-class Client:
+class Client(AdminCalls):
     """Thread-safe. `target` is HOST:PORT. Every failed call raises ImageSearchError.
 
     collection: where calls go that name none. timeout: seconds for each call. tls: True, or credentials of grpc.
@@ -60,11 +63,12 @@ class Client:
         return _results.results(self._call(self._search.Search, request))
 
     def search_many(self, queries: Iterable[TermLike | Sequence[TermLike]], *, limit: int = 10, filter: str = "",
-                    with_metadata: bool = True,
+                    with_metadata: bool = True, ranking: Ranking | None = None,
                     collection: str | None = None) -> list[Results | _errors.ImageSearchError]:
         """Several searches in one call (at most 100); one that fails has its error in its place."""
         request = pb.SearchBatchRequest(requests=[
-            _requests.search(query, self._name(collection), filter, limit, 0, None, False, with_metadata, False, 0)
+            _requests.search(query, self._name(collection), filter, limit, 0, None, False, with_metadata, False, 0,
+                             ranking)
             for query in queries])
         return [_errors.from_item(result.status) or _results.results(result.response)
                 for result in self._call(self._search.SearchBatch, request).results]
@@ -78,22 +82,25 @@ class Client:
 
     def upsert(self, image: ImageLike | str | None = None, *, id: str = "", vector: Iterable[float] | None = None,
                metadata: Mapping[str, Any] | None = None, expire_time: datetime.datetime | None = None,
-               create_only: bool = False, collection: str | None = None) -> UpsertOutcome:
+               source_uri: str = "", create_only: bool = False, on_duplicate: str = "keep",
+               duplicate_tier: str = "picture", collection: str | None = None) -> UpsertOutcome:
         """Stores one image, from a picture or a vector; with neither, updates the metadata of an existing one.
-        Without an id it is derived from the picture's bytes. Raises when it was not stored."""
-        item = _requests.image(image, id, vector, metadata, expire_time)
-        request = pb.UpsertRequest(collection=self._name(collection), images=[item], create_only=create_only)
-        outcome = _results.outcome(self._call(self._search.Upsert, request).results[0])
+        Without an id it is derived from the picture's bytes. Raises when it was refused. on_duplicate: "keep" stores it
+        without looking; "skip" leaves it out when it duplicates another image up to `duplicate_tier` ("bytes",
+        "picture", "look-alike"); "report" stores it and names them."""
+        item = _requests.image(image, id, vector, metadata, expire_time, source_uri)
+        request = _requests.upsert(self._name(collection), item, create_only, on_duplicate, duplicate_tier)
+        outcome = _results.outcome(self._call(self._search.Upsert, request))
         if outcome.error is not None:
             raise outcome.error
         return outcome
 
-    def index(self, items: Iterable[IndexItem], *, create_only: bool = False, window: int = 64,
-              progress: bool = True, collection: str | None = None) -> IndexReport:
+    def index(self, items: Iterable[IndexItem], *, create_only: bool = False, on_duplicate: str = "keep",
+              window: int = 64, progress: bool = True, collection: str | None = None) -> IndexReport:
         """Stores many images over one stream; the server sets the pace. An item is a path, bytes, a PIL image, an
-        array, or a mapping with `image` or `vector` and any of `id`, `metadata`, `expire_time`. Paths are remembered
-        as metadata `path`. At most `window` items are in flight. progress: a bar (needs tqdm)."""
-        job = Job(items, self._name(collection), create_only, progress)
+        array, or a mapping with `image` or `vector` and any of `id`, `metadata`, `expire_time`, `source_uri`. Paths are
+        remembered as metadata `path`. At most `window` items are in flight. progress: a bar (needs tqdm)."""
+        job = Job(items, self._name(collection), create_only, on_duplicate, progress)
         free = threading.Semaphore(window)
         ended = threading.Event()
 
@@ -121,21 +128,26 @@ class Client:
 
     # ---- Stored images
 
-    def get(self, ids: str | Sequence[str], *, with_vector: bool = True,
-            collection: str | None = None) -> list[StoredImage]:
-        """Those of the ids that exist, in order."""
-        request = pb.GetRequest(collection=self._name(collection), ids=[ids] if isinstance(ids, str) else ids,
-                                without_vector=not with_vector)
+    def get(self, ids: str | Sequence[str], *, with_vector: bool = True, with_original: bool = False,
+            min_version: int = 0, collection: str | None = None) -> list[StoredImage]:
+        """Those of the ids that exist, in order. with_original: their uploads too, where the collection keeps them."""
+        request = pb.GetRequest(collection=self._name(collection), ids=_requests.id_list(ids),
+                                without_vector=not with_vector, with_original=with_original,
+                                min_version=min_version)
         return [_results.stored_image(image) for image in self._call(self._search.Get, request).images]
 
     def delete(self, ids: str | Sequence[str] = (), *, filter: str = "", collection: str | None = None) -> int:
         """Deletes by ids or by filter; the number of images that are gone."""
-        request = pb.DeleteRequest(collection=self._name(collection), ids=[ids] if isinstance(ids, str) else ids,
+        request = pb.DeleteRequest(collection=self._name(collection), ids=_requests.id_list(ids),
                                    filter=filter)
         return self._call(self._search.Delete, request).deleted
 
-    def count(self, filter: str = "", *, collection: str | None = None) -> int:
-        return self._call(self._search.Count, pb.CountRequest(collection=self._name(collection), filter=filter)).count
+    def count(self, filter: str = "", *, ids: str | Sequence[str] = (), min_version: int = 0,
+              collection: str | None = None) -> int:
+        """Those of the ids that exist, those that match, or (neither given) everything."""
+        request = pb.CountRequest(collection=self._name(collection), ids=_requests.id_list(ids), filter=filter,
+                                  min_version=min_version)
+        return self._call(self._search.Count, request).count
 
     def list_images(self, filter: str = "", *, page_size: int = 100, with_vector: bool = False,
                     collection: str | None = None) -> Iterator[StoredImage]:
@@ -149,21 +161,61 @@ class Client:
                 return
             request.page_token = reply.next_page_token
 
-    # ---- Collections and the server
+    def update_metadata(self, patch: Mapping[str, Any], ids: str | Sequence[str] = (), *, filter: str = "",
+                        collection: str | None = None) -> UpdateReport:
+        """Changes metadata by ids or by filter; vectors stay. `patch` is a JSON merge patch (RFC 7396): None takes a
+        key away, a dict is merged into the one there, everything else replaces."""
+        request = _requests.update_metadata(self._name(collection), patch, ids, filter)
+        return _results.update_report(self._call(self._search.UpdateMetadata, request), request.ids)
 
-    def create_collection(self, name: str, *, dimension: int = 0, index: types_pb2.Index | None = None) -> None:
-        """For the server's model, or with `dimension` for ready vectors."""
-        collection = types_pb2.Collection(name=name, dimension=dimension, index=index)
-        self._call(self._admin.CreateCollection, admin_pb2.CreateCollectionRequest(collection=collection))
+    def classify(self, labels: Sequence[str], picture: ImageLike | None = None, *, ids: str | Sequence[str] = (),
+                 templates: Sequence[str] = (), top: int = 5, write_field: str = "",
+                 collection: str | None = None) -> list[Classification]:
+        """The most probable labels of a picture, or of stored images. Each of `templates` holds "{}" for the label.
+        write_field: the best label is written to this key of the stored images' metadata."""
+        request = _requests.classify(self._name(collection), labels, picture, ids, templates, top, write_field)
+        return _results.classifications(self._call(self._search.Classify, request))
 
-    def collections(self) -> Sequence[types_pb2.Collection]:
-        return self._call(self._admin.ListCollections, admin_pb2.ListCollectionsRequest()).collections
+    def classify_all(self, labels: Sequence[str], filter: str = "", *, templates: Sequence[str] = (), top: int = 5,
+                     write_field: str = "", page_size: int = 100,
+                     collection: str | None = None) -> Iterator[Classification]:
+        """The same of all images that match, page by page."""
+        request = _requests.classify_all(self._name(collection), labels, filter, templates, top, write_field,
+                                         page_size)
+        while True:
+            reply = self._call(self._search.Classify, request)
+            for one in _results.classifications(reply):
+                yield one
+            if not reply.next_page_token:
+                return
+            request.page_token = reply.next_page_token
 
-    def delete_collection(self, name: str) -> None:
-        self._call(self._admin.DeleteCollection, admin_pb2.DeleteCollectionRequest(collection=name))
+    def find_duplicates(self, tier: str = "picture", *, filter: str = "", min_score: float | None = None,
+                        progress: Callable[[int, int], None] | None = None,
+                        collection: str | None = None) -> Iterator[DuplicateGroup]:
+        """Groups of duplicates as the server finds them; no time limit. `tier`: "bytes", "picture" or "look-alike",
+        whose cosine is `min_score`. progress: called now and then with the images looked at, and all."""
+        request = _requests.find_duplicates(self._name(collection), tier, filter, min_score)
+        reader = _results.GroupReader()
+        with _errors.translated():
+            for event in self._search.FindDuplicates(request, metadata=self._metadata):
+                if event.HasField("progress") and progress is not None:
+                    progress(event.progress.examined, event.progress.total)
+                group = reader.take(event)
+                if group is not None:
+                    yield group
 
-    def server_info(self) -> admin_pb2.GetServerInfoResponse:
-        return self._call(self._admin.GetServerInfo, admin_pb2.GetServerInfoRequest())
+    def export(self, path: str | os.PathLike[str], filter: str = "", *, collection: str | None = None) -> int:
+        """Writes ids, metadata and vectors of all that matches to a file of JSON Lines, as `imagesearch export` does
+        (and `imagesearch import` reads); the number of images."""
+        count = 0
+        with open(path, "w", encoding="utf-8") as out:
+            for image in self.list_images(filter, page_size=200, with_vector=True, collection=collection):
+                out.write(_results.export_line(image))
+                count += 1
+        return count
+
+    # ---- Collections, models and operations: _admin.py
 
     def _name(self, collection: str | None) -> str:
         return self._collection if collection is None else collection
