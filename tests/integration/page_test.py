@@ -1,12 +1,23 @@
 """The page in a real browser, on the real server with the shipped model. Screenshots go to PAGE_SCREENSHOTS, or a
 temporary folder whose name is printed."""
+import base64
+import io
 import os
 import pathlib
 
 import pytest
 from page_support import Browser, Server, draw
+from PIL import Image
 
 NAMES = ["sun", "heart", "star", "tree", "house", "fish"]
+
+
+def painted(name, order):
+    """The drawing with its colour channels in another order: "bgr" makes a red heart blue."""
+    channels = dict(zip("rgb", Image.open(io.BytesIO(draw(name))).split()))
+    out = io.BytesIO()
+    Image.merge("RGB", [channels[each] for each in order]).save(out, "PNG")
+    return out.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -257,3 +268,92 @@ def test_a_search_survives_a_reload(page, server):
     page.open(server.url + "/#q=a+tree&filter=year+%3E%3D+2023")
     wait_for_results(page, 3)
     assert titles(page)[0] == "drawings/tree.png"
+
+
+@pytest.fixture(scope="module")
+def album(server):
+    """A collection that keeps its originals: each drawing in three colourings, and a copy of one."""
+    server.call("create-collection", {"collection": {"name": "album", "keepOriginals": True}})
+    for name in NAMES:
+        for order in ("rgb", "bgr", "grb"):
+            content = painted(name, order)
+            copies = [f"{name}-{order}"] + (["heart-copy"] if (name, order) == ("heart", "rgb") else [])
+            for id in copies:
+                status, reply = server.form("upsert", [
+                    ("collection", "album"), ("images[0].id", id), ("images[0].content", content),
+                    ("images[0].metadata", '{"title": "%s", "kind": "%s", "inks": "%s"}' % (id, name, order))])
+                assert status == 200 and reply["results"][0]["status"]["code"] == 0, reply
+    return "album"
+
+
+def choose(page, server, album):
+    page.open("about:blank")
+    page.open(f"{server.url}/#collection={album}")
+    page.until(lambda: page.run("return document.getElementById('collection').value") == album, "the album is chosen")
+    # The hash of luma takes the colourings of one drawing for one picture.
+    page.run("document.getElementById('fold').value = 'SAME_BYTES'")
+
+
+def test_kept_originals_are_shown_and_linked(page, server, album):
+    choose(page, server, album)
+    search(page, "a red heart", 18)  # 19 stored, the copy folded
+    first = titles(page)[0]
+    assert first.startswith("heart-")  # the model tells shapes better than colours
+    page.until(lambda: page.run("return [...document.querySelectorAll('.card img')].every((i) => i.naturalWidth)"),
+               "each card has its thumbnail")
+    assert page.texts(".card .tile") == [] and page.texts(".copies") == ["+ 1 same"]
+    page.click(".card .copies")
+    page.until(lambda: len(titles(page)) == 19, "the copy is unfolded")
+    page.click(".card .open")
+    page.until(lambda: "Open the uploaded file" in page.text("#details"), "the original is linked")
+    href = page.run("return document.querySelector('#details a').getAttribute('href')")
+    order = "rgb" if first == "heart-copy" else first.removeprefix("heart-")
+    assert server.get(href) == (200, painted("heart", order))
+
+
+def test_one_of_each_varied_and_more(page, server, album):
+    choose(page, server, album)
+    search(page, "a heart", 18)
+    page.run("const g = document.getElementById('group'); g.value = 'kind'; g.dispatchEvent(new Event('change'))")
+    wait_for_results(page, len(NAMES))
+    assert len({title.split("-")[0] for title in titles(page)}) == len(NAMES)
+    page.run("const g = document.getElementById('group'); g.value = ''; g.dispatchEvent(new Event('change'))")
+    wait_for_results(page, 18)
+    plain = titles(page)
+    page.click("#varied")
+    page.until(lambda: titles(page) and titles(page) != plain, "variety has another order")
+    assert titles(page)[0] == plain[0] and sorted(titles(page)) == sorted(plain)
+    page.click("#varied")
+    page.run("const l = document.getElementById('limit'); l.value = '12'; l.dispatchEvent(new Event('change'))")
+    wait_for_results(page, 12)
+    page.click("#more")
+    wait_for_results(page, 18)
+    assert titles(page) == plain and not page.visible("#more")
+
+
+def test_a_pasted_picture_is_a_term(page):
+    page.run("""
+        const bytes = Uint8Array.from(atob(arguments[0]), (c) => c.charCodeAt(0));
+        const clipboardData = new DataTransfer();
+        clipboardData.items.add(new File([bytes], "", {type: "image/png"}));
+        document.dispatchEvent(new ClipboardEvent("paste", {clipboardData, bubbles: true, cancelable: true}));""",
+             base64.b64encode(draw("house")).decode())
+    wait_for_results(page, len(NAMES))
+    assert titles(page)[0] == "drawings/house.png" and page.texts("#terms .label") == ["pasted picture"]
+
+
+def test_the_picture_of_the_readme(page, server, album, shots):
+    choose(page, server, album)
+    page.type("#text", "a fish")
+    page.drop("main", [("blue heart.png", "image/png", painted("heart", "bgr"))])
+    page.until(lambda: titles(page), "hits")
+    page.run("""[...document.querySelectorAll(".card")].find((c) => c.querySelector(".title").title.includes("tree"))
+                .querySelector(".less").click()""")
+    page.until(lambda: page.texts("#terms .sign") == ["more", "less"], "a negative term")
+    wait_for_results(page, 18)
+    page.until(lambda: page.run("return [...document.querySelectorAll('.card img')].every((i) => i.naturalWidth)"),
+               "each card has its thumbnail")
+    # What the text and the picture share comes first: a blue fish or heart.
+    assert titles(page)[0] in ("fish-rgb", "heart-bgr") and not any("tree" in title for title in titles(page)[:6])
+    page.run("document.activeElement.blur(); window.scrollTo(0, 0)")
+    page.screenshot(shots / "page.png")
