@@ -119,6 +119,7 @@ absl::StatusOr<IndexSummary> IndexJob::Run(const std::vector<std::unique_ptr<Sou
   MutexLock lock(&mutex_);
   summary.counts = counts_;
   summary.stopped = stop_;
+  summary.version = version_;
   summary.seconds = absl::ToDoubleSeconds(absl::Now() - start);
   return summary;
 }
@@ -318,6 +319,7 @@ void IndexJob::OnAck(const Uploader::Outcome& outcome) {
     const auto it = in_flight_.find(outcome.token);
     done = std::move(it->second);
     in_flight_.erase(it);
+    version_ = std::max(version_, outcome.version);
   }
   if (!outcome.status.ok()) {
     Fail({done.path, done.entry.id, outcome.status});
@@ -438,6 +440,8 @@ absl::Status IndexJob::DeleteWhatIsGone(const std::vector<std::string>& roots, u
     auto response = client_->Delete(request);
     if (!response.ok()) return response.status();
     *deleted += response->deleted();
+    MutexLock lock(&mutex_);
+    version_ = std::max(version_, response->version());
   }
   return absl::OkStatus();
 }

@@ -68,6 +68,7 @@ struct IndexSummary {
   bool sync_left_out = false;
   std::vector<absl::Status> unreadable;  // folders and archives
   absl::Status stopped;                  // why the job ended before its end
+  uint64_t version = 0;                  // of the newest write; 0: nothing was written
   double seconds = 0;
   int connections = 0;
 };
@@ -145,6 +146,7 @@ class IndexJob {
   mutable Mutex mutex_;
   IndexCounts counts_ ABSL_GUARDED_BY(mutex_);
   absl::Status stop_ ABSL_GUARDED_BY(mutex_);
+  uint64_t version_ ABSL_GUARDED_BY(mutex_) = 0;  // the newest acknowledged
   uint64_t next_token_ ABSL_GUARDED_BY(mutex_) = 0;
   std::unordered_map<uint64_t, InFlight> in_flight_ ABSL_GUARDED_BY(mutex_);
   std::unordered_set<std::string> stored_ids_ ABSL_GUARDED_BY(mutex_);  // sent or skipped so far

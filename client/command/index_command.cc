@@ -59,6 +59,7 @@ Json ToJson(const IndexSummary& summary, bool dry_run) {
                {"reported_duplicates", counts.reported},
                {"deleted", summary.deleted},
                {"other_files", summary.other_files},
+               {"version", summary.version},
                {"seconds", summary.seconds},
                {"bytes_read", counts.bytes_read}};
   if (summary.sync_left_out) json["sync_left_out"] = true;

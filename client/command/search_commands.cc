@@ -247,10 +247,12 @@ int RunSearch(const Context& context, const SearchOptions& options) {
 struct EncodeOptions {
   std::vector<std::string> words;
   std::vector<std::string> images;
+  std::string model;
 };
 
 int RunEncode(const Context& context, const EncodeOptions& options) {
   v1::EncodeRequest request;
+  request.set_model(options.model);
   Json names = Json::array();
   for (const std::string& text : options.words) {
     request.add_inputs()->set_text(text);
@@ -329,7 +331,7 @@ void AddSearchCommands(CLI::App* app, Context* context) {
     search->add_option("--min-relevance", options->min_relevance,
                        "Only hits with at least this relevance, 0 to 1");
     search->add_flag("--auto-cut", options->auto_cut,
-                     "Only hits that are likely no chance (relevance 0.5); there may be none");
+                     "Only hits that are likely no chance (relevance 0.7); there may be none");
     search->add_option("--keywords", options->keywords,
                        "Words to look for in the metadata, ranked together with the query");
     search
@@ -364,6 +366,10 @@ void AddSearchCommands(CLI::App* app, Context* context) {
     encode->add_option("--image", options->images, "Picture; can be given again")
         ->type_name("FILE")
         ->allow_extra_args(false);
+    encode
+        ->add_option("--model", options->model,
+                     "A loaded model: its id, or the part before @ (default: the server's own)")
+        ->type_name("NAME");
     OnRun(encode, context, [context, options] { return RunEncode(*context, *options); });
   }
 }

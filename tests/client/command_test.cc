@@ -192,6 +192,61 @@ TEST_F(CommandTest, ExportAndImportCarryACollectionOver) {
   }
 }
 
+TEST_F(CommandTest, ImportReadsTheFoldersOfClipRetrieval) {
+  pictures_.Write("c.png", "cat 1");
+  pictures_.Write("d.png", "dog 1");
+  Run("index " + pictures_.path());
+  const std::string npy = state_ / "out.npy";
+  ASSERT_EQ(Run("export " + (state_ / "out.jsonl") + " --npy " + npy).exit_code, 0);
+  const std::string folder = state_ / "laion";
+  for (const char* number : {"0", "1"}) {
+    state_.Write(std::string("laion/img_emb/img_emb_") + number + ".npy", state_.Read("out.npy"));
+  }
+  state_.Write("laion/metadata/metadata_0.jsonl",
+               "{\"image_path\": \"0/a.jpg\", \"caption\": \"one\"}\n"
+               "{\"image_path\": \"0/b.jpg\", \"caption\": \"two\"}\n");
+  state_.Write("laion/metadata/metadata_1.parquet", "PAR1");
+  Ended import = Run("import " + folder);
+  EXPECT_EQ(import.exit_code, 6) << import.err;
+  EXPECT_THAT(import.err, HasSubstr("pandas.read_parquet"));
+  state_.Write("laion/metadata/metadata_1.csv", "image_path,caption\n1/a.jpg,three\n");
+  import = Run("import " + folder);
+  EXPECT_EQ(import.exit_code, 6) << import.err;
+  EXPECT_THAT(import.err, HasSubstr("has 2 rows"));
+  state_.Write("laion/metadata/metadata_1.csv",
+               "image_path,caption\n1/a.jpg,three\n1/b.jpg,four\n");
+  import = Run("import " + folder);
+  EXPECT_EQ(import.exit_code, 0) << import.err;
+  EXPECT_EQ(import.out, "4 lines seen: 4 sent, 0 failed\n");
+  EXPECT_THAT(Run("get 1/b.jpg").out, HasSubstr("\"caption\":\"four\""));
+}
+
+// They were sent as metadata or lost.
+TEST_F(CommandTest, ExportAndImportCarrySourceUrisOver) {
+  const std::string file =
+      state_.Write("in.jsonl",
+                   "{\"id\": \"a\", \"vector\": [1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1], \"source_uri\": "
+                   "\"file:///a\"}\n");
+  ASSERT_EQ(Run("import " + file).exit_code, 0);
+  ASSERT_EQ(Run("export " + (state_ / "out.jsonl")).exit_code, 0);
+  EXPECT_THAT(state_.Read("out.jsonl"), HasSubstr("\"source_uri\":\"file:///a\""));
+  EXPECT_THAT(state_.Read("out.jsonl"), HasSubstr("\"metadata\":{}"));
+}
+
+TEST_F(CommandTest, AJobTellsTheVersionOfItsNewestWrite) {
+  pictures_.Write("c.png", "cat 1");
+  const auto version = RunJson("index " + pictures_.path())["version"].get<uint64_t>();
+  EXPECT_GT(version, 0u);
+  EXPECT_EQ(RunJson("search cat")["version"].get<uint64_t>(), version);
+}
+
+TEST_F(CommandTest, EncodeNamesItsModel) {
+  EXPECT_EQ(RunJson("encode cat")["results"].size(), 1u);
+  const Ended ended = Run("encode cat --model nobody");
+  EXPECT_EQ(ended.exit_code, 4);
+  EXPECT_THAT(ended.err, HasSubstr("NO_SUCH_MODEL"));
+}
+
 TEST_F(CommandTest, ImportNamesTheLineThatIsWrong) {
   const std::string file = state_.Write("in.jsonl", "{\"id\": \"a\", \"vector\": [1, 2]}\n{}\n");
   const Ended import = Run("import " + file);

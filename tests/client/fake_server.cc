@@ -115,6 +115,9 @@ class FakeServer::SearchService final : public v1::ImageSearch::Service {
   grpc::Status Encode(grpc::ServerContext* context, const v1::EncodeRequest* request,
                       v1::EncodeResponse* response) override {
     if (auto status = fake_->Enter(*context); !status.ok()) return status;
+    if (!request->model().empty() && request->model() != "fake") {
+      return Refuse(grpc::StatusCode::NOT_FOUND, "NO_SUCH_MODEL", "no such model is loaded");
+    }
     for (const auto& input : request->inputs()) {
       v1::EncodeResult* result = response->add_results();
       const std::string& bytes = input.has_text() ? input.text() : input.image();
@@ -256,6 +259,7 @@ class FakeServer::SearchService final : public v1::ImageSearch::Service {
     *to->mutable_metadata() = from.second.metadata;
     to->set_content_hash(from.second.content_hash);
     to->set_version(from.second.version);
+    to->set_source_uri(from.second.source_uri);
     if (with_vector) CopyVector(from.second.vector, to->mutable_vector());
   }
 
@@ -329,6 +333,7 @@ class FakeServer::SearchService final : public v1::ImageSearch::Service {
       return SetItem(ack->mutable_status(), 5, "IMAGE_NOT_FOUND", "no such image");
     }
     entry.metadata = image.metadata();
+    if (!image.source_uri().empty()) entry.source_uri = image.source_uri();
     entry.version = ++fake_->version_;
     data->images[id] = std::move(entry);
     ack->set_created(!exists);

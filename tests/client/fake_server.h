@@ -68,6 +68,7 @@ class FakeServer {
     std::vector<float> vector;
     google::protobuf::Struct metadata;
     std::string content_hash;
+    std::string source_uri;
     uint64_t version = 0;
   };
   struct Data {
