@@ -33,6 +33,10 @@ absl::Status AddUnseen(Collection& collection, const Query& query,
     hit.hit.score = score;
     if (query.with_metadata) hit.hit.metadata = std::move(record->metadata);
     if (query.with_vector) hit.hit.vector = std::move(record->vector);
+    if (query.with_identity) {
+      hit.hit.content_hash = std::move(record->content_hash);
+      hit.hit.perceptual_hash = record->perceptual_hash;
+    }
     hits->push_back(std::move(hit));
   }
   return absl::OkStatus();

@@ -260,6 +260,25 @@ TEST_F(MetadataTest, AnImageBeyondTheNearestWindowIsFoundByItsWords) {
   EXPECT_EQ(result.hits[0].hit.vector.size(), size_t{kDimension});
 }
 
+// Such a hit came without its hashes, so that its duplicates stayed beside it.
+TEST_F(MetadataTest, AHitOfWordsAloneIsFoldedToo) {
+  std::vector<UpsertItem> items;
+  for (int i = 0; i < 1100; ++i) items.push_back(Item(absl::StrCat("near", 10000 + i), 0.9f));
+  for (const char* id : {"far a", "far b", "far c"}) {
+    items.push_back(WithText(id, 0.1f, "text", "harbour"));
+    items.back().content_hash = std::string(64, id[4] == 'c' ? 'c' : 'a');
+  }
+  Store(items);
+  RankedQuery ranked = AskWords("harbour", 100);
+  ranked.collapse = DuplicateTier::kSameBytes;
+  const RankedResult result = Ranked(ranked);
+  ASSERT_GE(result.hits.size(), 2u);
+  EXPECT_EQ(result.hits[0].hit.id, "far a");
+  ASSERT_EQ(result.hits[0].duplicates.size(), 1u);
+  EXPECT_EQ(result.hits[0].duplicates[0].id, "far b");
+  EXPECT_EQ(result.hits[1].hit.id, "far c");
+}
+
 TEST_F(MetadataTest, WordsFollowTheWrites) {
   Store({WithText("a", 0.9f, "title", "boat"), WithText("b", 0.8f, "title", "boat")});
   const auto with_words = [&](const std::string& words) {
