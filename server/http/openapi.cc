@@ -127,15 +127,18 @@ Json Content(const char* type, Json schema) { return {{type, {{"schema", std::mo
 Json Operation(const google::protobuf::MethodDescriptor& method, Schemas& schemas) {
   const Json request = schemas.Reference(method.input_type());
   Json content = Content("application/json", request);
-  content["multipart/form-data"] = {
-      {"schema",
-       {{"type", "object"},
-        {"description",
-         "Parts named after the fields they fill (limit, query.terms[0].image, ...); `request` "
-         "holds the request as JSON, `image` and `text` are short for the first term, image or "
-         "input still without one."},
-        {"properties", {{"request", request}}},
-        {"additionalProperties", {{"type", "string"}, {"format", "binary"}}}}}};
+  // A stream is answered a message a line.
+  const char* reply_type = method.server_streaming() ? "application/x-ndjson" : "application/json";
+  if (!method.server_streaming())
+    content["multipart/form-data"] = {
+        {"schema",
+         {{"type", "object"},
+          {"description",
+           "Parts named after the fields they fill (limit, query.terms[0].image, ...); `request` "
+           "holds the request as JSON, `image` and `text` are short for the first term, image or "
+           "input still without one."},
+          {"properties", {{"request", request}}},
+          {"additionalProperties", {{"type", "string"}, {"format", "binary"}}}}}};
   Json operation = {{"operationId", method.name()},
                     {"tags", Json::array({method.service()->name()})}};
   if (std::string comment = Comment(method); !comment.empty()) operation["description"] = comment;
@@ -143,7 +146,7 @@ Json Operation(const google::protobuf::MethodDescriptor& method, Schemas& schema
   operation["responses"] = {
       {"200",
        {{"description", "OK"},
-        {"content", Content("application/json", schemas.Reference(method.output_type()))}}},
+        {"content", Content(reply_type, schemas.Reference(method.output_type()))}}},
       {"default",
        {{"description", "Error"},
         {"content", Content("application/json", {{"$ref", "#/components/schemas/Error"}})}}}};
@@ -174,12 +177,16 @@ absl::StatusOr<std::string> OpenApi(absl::string_view descriptors, absl::string_
   }
   Schemas schemas;
   Json paths = Json::object();
-  for (const Method& method : Methods()) {
-    const auto* descriptor = pool.FindMethodByName(absl::StrCat(method.service, ".", method.name));
+  std::vector<const Method*> methods;
+  for (const Method& method : Methods()) methods.push_back(&method);
+  methods.push_back(&FindDuplicatesMethod());
+  for (const Method* method : methods) {
+    const auto* descriptor =
+        pool.FindMethodByName(absl::StrCat(method->service, ".", method->name));
     if (descriptor == nullptr) {
-      return absl::InternalError(absl::StrCat("no descriptor of ", method.name));
+      return absl::InternalError(absl::StrCat("no descriptor of ", method->name));
     }
-    paths[HttpPath(method.name)] = {{"post", Operation(*descriptor, schemas)}};
+    paths[HttpPath(method->name)] = {{"post", Operation(*descriptor, schemas)}};
   }
   Json components = schemas.TakeAll();
   components["Error"] = ErrorSchema();

@@ -133,7 +133,10 @@ TEST(OpenApiTest, DescribesEveryMethodAndResolvesEveryReference) {
   ASSERT_TRUE(text.ok()) << text.status();
   const auto document = nlohmann::json::parse(*text);
   EXPECT_EQ(document["info"]["version"], "1.2.3");
-  EXPECT_EQ(document["paths"].size(), Methods().size());
+  EXPECT_EQ(document["paths"].size(), Methods().size() + 1);
+  const auto& stream = document["paths"]["/v1/find-duplicates"]["post"];
+  EXPECT_TRUE(stream["responses"]["200"]["content"].contains("application/x-ndjson")) << stream;
+  EXPECT_FALSE(stream["requestBody"]["content"].contains("multipart/form-data"));
   for (const Method& method : Methods()) {
     EXPECT_TRUE(document["paths"].contains(HttpPath(method.name))) << method.name;
   }
