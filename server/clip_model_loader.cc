@@ -69,6 +69,7 @@ absl::StatusOr<ServedModel> ClipModelLoader::Load(const std::string& folder,
       encoder::MakeBatchingEncoder(encoder::MakeTurnTaking(*std::move(clip), turns_), batching);
   model.batching = encoder.get();
   model.encoder = std::move(encoder);
+  if (on_loaded_) on_loaded_(model.encoder);
   return model;
 }
 

@@ -2,8 +2,10 @@
 #ifndef IMAGESEARCH_SERVER_CLIP_MODEL_LOADER_H_
 #define IMAGESEARCH_SERVER_CLIP_MODEL_LOADER_H_
 
+#include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "encoder/clip/clip_encoder.h"
 #include "encoder/turns.h"
@@ -23,6 +25,11 @@ class ClipModelLoader final : public ModelLoader {
                                     const std::string& precision) const override;
   absl::StatusOr<ServedModel> Load(const std::string& folder,
                                    const std::string& precision) override;
+  // What later calls of Load do with the encoder of a model at their end. Before other threads call
+  // Load.
+  void OnLoaded(std::function<void(const std::shared_ptr<encoder::Encoder>&)> on_loaded) {
+    on_loaded_ = std::move(on_loaded);
+  }
 
  private:
   absl::StatusOr<encoder::ClipOptions> OptionsOf(const std::string& folder,
@@ -30,6 +37,7 @@ class ClipModelLoader final : public ModelLoader {
 
   const ServerConfig config_;
   const std::shared_ptr<encoder::Turns> turns_;
+  std::function<void(const std::shared_ptr<encoder::Encoder>&)> on_loaded_;
 };
 
 }  // namespace imagesearch::server

@@ -168,10 +168,12 @@ absl::StatusOr<Backend> OpenBackend(const ServerConfig& config,
   backend.encoder = (*models)->Default()->encoder;
   backend.batching = (*models)->Default()->batching;
   backend.models = *std::move(models);
-  backend.loader = std::move(loader);
+  backend.loader = loader;
   backend.data_dir = config.data_dir();
   // Not before the data folder is open: it may have had to be empty.
   for (const Models::ModelPtr& model : backend.models->List()) texts->Add(model->encoder);
+  loader->OnLoaded(
+      [texts](const std::shared_ptr<encoder::Encoder>& encoder) { texts->Add(encoder); });
   backend.database = std::move(**database);
   return backend;
 }

@@ -37,7 +37,7 @@ class ReembedTest : public ::testing::Test {
     pictures_ = pattern;
     running_ = std::make_unique<RunningServer>(
         [this](ServerConfig &config) { config.set_source_dir(pictures_); });
-    running_->AddModel(NewModel());
+    new_model_ = &running_->AddModel(NewModel());
   }
   ~ReembedTest() override {
     running_.reset();
@@ -133,6 +133,7 @@ class ReembedTest : public ::testing::Test {
 
   std::string pictures_;
   std::unique_ptr<RunningServer> running_;
+  encoder::FakeEncoder *new_model_ = nullptr;  // of before a Restart
 };
 
 TEST_F(ReembedTest, SearchesUnderLoadNeverFailAndNeverMixModels) {
@@ -292,15 +293,15 @@ TEST_F(ReembedTest, ACancelledOneLeavesNothingBehind) {
 TEST_F(ReembedTest, GoesOnAfterARestart) {
   Create();
   for (int i = 0; i < 50; ++i) ASSERT_EQ(Put(absl::StrCat("i", i)), "OK");
+  new_model_->Hold();  // so that it can't end before it is paused
   auto operation = Reembed();
   ASSERT_TRUE(operation.ok());
   v1::PauseOperationRequest pause;
   pause.set_id(operation->id());
   v1::Operation paused;
-  const std::string outcome =
-      Outcome(running_->admin().PauseOperation(Context().get(), pause, &paused));
-  if (outcome == "FAILED_PRECONDITION OPERATION_ENDED") GTEST_SKIP() << "it was too quick";
-  ASSERT_EQ(outcome, "OK");
+  ASSERT_TRUE(new_model_->AwaitEmbedRunning(absl::Seconds(20)));
+  EXPECT_EQ(Outcome(running_->admin().PauseOperation(Context().get(), pause, &paused)), "OK");
+  new_model_->Release();
   ASSERT_EQ(Put("late"), "OK");
   running_->Restart("fake@00000000");
   EXPECT_EQ(Await(operation->id(), v1::Operation::PAUSED).id(), operation->id());

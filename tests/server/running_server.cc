@@ -91,11 +91,11 @@ void RunningServer::Serve() {
   EXPECT_TRUE(status.ok()) << status;
 }
 
-void RunningServer::AddModel(const encoder::FakeEncoderOptions& fake) {
+encoder::FakeEncoder& RunningServer::AddModel(const encoder::FakeEncoderOptions& fake) {
   more_models_.push_back(fake);
-  EXPECT_TRUE((*server_->state().backend())
-                  ->models->Add({"", std::make_shared<encoder::FakeEncoder>(fake), nullptr})
-                  .ok());
+  auto encoder = std::make_shared<encoder::FakeEncoder>(fake);
+  EXPECT_TRUE((*server_->state().backend())->models->Add({"", encoder, nullptr}).ok());
+  return *encoder;
 }
 
 void RunningServer::Restart(const std::string& model_id) {

@@ -27,8 +27,8 @@ class RunningServer {
   ~RunningServer();
 
   void Serve();
-  // A further model of the running server, and of those that Restart makes.
-  void AddModel(const encoder::FakeEncoderOptions& fake);
+  // A further model of the running server, and of those that Restart makes. It lives until Restart.
+  encoder::FakeEncoder& AddModel(const encoder::FakeEncoderOptions& fake);
   // What later Serve calls give to the server for LoadModel.
   void SetLoader(std::shared_ptr<ModelLoader> loader) { loader_ = std::move(loader); }
   // Stops and starts again on the same data folder, with `model_id` as the encoder's model.
