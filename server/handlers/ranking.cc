@@ -18,7 +18,7 @@ namespace {
 
 constexpr int kDefaultLimit = 10;
 constexpr int kMaxPerGroup = 100;
-constexpr float kAutoCut = 0.5f;
+constexpr float kAutoCut = 0.7f;
 constexpr int kMaxFields = 16;
 constexpr float kMaxWeight = 100;
 constexpr int kDefaultFacetValues = 10;

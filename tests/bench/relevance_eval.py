@@ -29,6 +29,7 @@ import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEPTH = 10
+AUTO_CUT = 0.7  # of the server (server/handlers/ranking.cc)
 
 
 class Server:
@@ -174,7 +175,7 @@ def run(server, options, stored, asked, subjects):
                 judged[kind, column].add(answers[part], subjects, present)
         common = judged["both", 1].best_cut()
         for kind in ("labels", "pictures", "both"):
-            rows.setdefault((kind, "auto_cut"), []).append(judged[kind, 2].at(0.5))
+            rows.setdefault((kind, "auto_cut"), []).append(judged[kind, 2].at(AUTO_CUT))
             rows.setdefault((kind, "best relevance for this kind"), []).append(
                 judged[kind, 2].at(judged[kind, 2].best_cut()))
             rows.setdefault((kind, "best fixed score for this kind"), []).append(

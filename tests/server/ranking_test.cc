@@ -179,7 +179,7 @@ TEST_F(RankingTest, RelevanceIsToldWhenAskedForAndCuts) {
   request.set_auto_cut(true);
   ASSERT_EQ(Search(request), "OK");
   EXPECT_LT(response_.hits_size(), 10);
-  for (const v1::Hit& hit : response_.hits()) EXPECT_GE(hit.relevance(), 0.5f);
+  for (const v1::Hit& hit : response_.hits()) EXPECT_GE(hit.relevance(), 0.7f);
 }
 
 TEST_F(RankingTest, BadWishesAreNamed) {
