@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "index/catalog.h"
+#include "index/store/crash_point.h"
 #include "index/store/keys.h"
 #include "index/store/recovery.h"
 
@@ -161,7 +162,9 @@ absl::StatusOr<uint64_t> Catalog::StageSwitch(WriteGroup* group, const Collectio
     batch->Put(meta, TaggedKey(kCollectionTag, now_id), kept_record.SerializeAsString());
   };
   const uint64_t version = group->next_version();
+  CrashPoint("switch.before_commit");
   return group->StageRecord(CatalogChange(next_id), fill, [=, this] {
+    CrashPoint("switch.committed");
     now->state()->frozen.store(true);
     next->state()->frozen.store(false);
     next->state()->replaces.store(now_id);
