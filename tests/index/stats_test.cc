@@ -106,21 +106,22 @@ TEST(StoreStatsTest, ACompactionThatFallsBehindShowsAsSlowedWrites) {
   ASSERT_TRUE(opened.ok()) << opened.status();
   RocksStore& store = **opened;
   uint64_t version = store.recovered_version();
-  const auto write = [&] {
+  const auto write = [&](size_t bytes) {
     rocksdb::WriteBatch batch;
-    batch.Put(store.handle(Family::kItems), "same key", std::string(1000, 'x'));
+    batch.Put(store.handle(Family::kItems), "same key", std::string(bytes, 'x'));
     EXPECT_TRUE(store.Commit(&batch, ++version).ok());
   };
   EXPECT_EQ(store.Stats().slowdowns, 0u);
   EXPECT_EQ(store.Stats().delayed_write_rate, 0u);
   {
     BusyCompactionThreads busy;
-    // Each checkpoint writes the memtable out as one more file for compaction to merge.
-    for (int i = 0; i < 25; ++i) {
-      write();
+    // Each checkpoint writes the memtable out as one more file for compaction to merge. RocksDB
+    // slows writes at 20 of them, and a checkpoint would wait; full memtables do not.
+    for (int i = 0; i < 19; ++i) {
+      write(1000);
       ASSERT_TRUE(store.Checkpoint(absl::StrCat(directory.path(), "/checkpoint", i)).ok());
     }
-    write();
+    for (int i = 0; i < 60 && store.Stats().slowdowns == 0; ++i) write(1 << 20);
     const StoreStats stats = store.Stats();
     EXPECT_GT(stats.delayed_write_rate, 0u);
     EXPECT_GT(stats.slowdowns, 0u);
