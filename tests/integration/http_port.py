@@ -8,7 +8,7 @@ import urllib.request
 import grpc
 import pytest
 from google.protobuf import json_format
-from google.rpc import code_pb2, error_details_pb2, status_pb2
+from google.rpc import error_details_pb2, status_pb2
 
 CODES = {code.value[0]: code for code in grpc.StatusCode}
 HTTP_STATUS = {"INVALID_ARGUMENT": 400, "NOT_FOUND": 404, "ALREADY_EXISTS": 409, "FAILED_PRECONDITION": 400,
@@ -19,7 +19,7 @@ class HttpError(grpc.RpcError):
     def __init__(self, http_status, body):
         super().__init__(body.decode(errors="replace"))
         reply = json.loads(body)
-        name = code_pb2.Code.Name(reply["code"])
+        name = CODES[reply["code"]].name
         assert HTTP_STATUS[name] == http_status, (name, http_status)
         self._code = CODES[reply["code"]]
         status = status_pb2.Status(code=reply["code"], message=reply["message"])

@@ -12,7 +12,6 @@ import urllib.request
 
 import grpc
 import pytest
-from google.rpc import code_pb2
 from imagesearch.v1 import admin_pb2, imagesearch_pb2 as pb, types_pb2
 
 import pictures
@@ -66,7 +65,7 @@ class Ports:
                 return "OK", "", json.loads(reply.read())
         except urllib.error.HTTPError as error:
             reply = json.loads(error.read())
-            code = code_pb2.Code.Name(reply["code"])
+            code = next(code.name for code in grpc.StatusCode if code.value[0] == reply["code"])
             assert STATUS[code] == error.code
             if code == "RESOURCE_EXHAUSTED":
                 assert int(error.headers["Retry-After"]) >= 1
