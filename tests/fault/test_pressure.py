@@ -14,6 +14,7 @@ from imagesearch.v1 import admin_pb2, imagesearch_pb2 as pb, types_pb2
 
 import pictures
 from http2_client import Connection
+from test_bad_input import reason_of
 from test_clients import VECTORS, count, eventually, metrics, percentile, start
 
 LONG = os.environ.get("IMAGESEARCH_FAULT_SCALE") == "long"
@@ -135,7 +136,7 @@ class Load:
                         self.acknowledged.append(id)
                 assert status.code != 13, status
             except grpc.RpcError as error:
-                self.note(error.code().name)
+                self.note(reason_of(error)[1] or error.code().name)
                 self.stop.wait(0.05)
 
     def decode(self):
@@ -146,7 +147,7 @@ class Load:
                 for result in reply.results:
                     self.note(result.status.reason or "OK")
             except grpc.RpcError as error:
-                self.note(error.code().name)
+                self.note(reason_of(error)[1] or error.code().name)
                 self.stop.wait(0.05)
 
     @staticmethod
@@ -166,6 +167,7 @@ class Load:
 
 
 def check_all_there(server, acknowledged):
+    acknowledged = sorted(set(acknowledged))
     for i in range(0, len(acknowledged), 500):
         ids = acknowledged[i:i + 500]
         assert server.images.Count(pb.CountRequest(ids=ids), timeout=30).count == len(ids)
@@ -189,8 +191,7 @@ def test_memory_that_runs_out_by_ulimit_costs_nothing_acknowledged(daemon):
     died = server.process.poll()
     print(f"under a data limit of {limit >> 20} MiB: {load.outcomes}, {len(load.acknowledged)} acknowledged,"
           f" {'ended by ' + str(died) if died is not None else 'alive'}")
-    refused = sum(n for outcome, n in load.outcomes.items() if outcome != "OK")
-    assert refused > 0, "void: memory never ran out"
+    assert "OUT_OF_MEMORY" in load.outcomes or died is not None, "void: memory never ran out"
     assert "INTERNAL" not in load.outcomes and "UNKNOWN" not in load.outcomes, load.outcomes
     if died is None:
         resource.prlimit(server.process.pid, resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
@@ -224,7 +225,7 @@ def test_an_oom_kill_by_cgroup_costs_nothing_acknowledged(daemon):
         acknowledged = []
         for kill in range(10 if LONG else 2):
             (folder / "cgroup.procs").write_text(str(server.process.pid))
-            limit.write_text(str(int(server.rss_mib() + 120) << 20))
+            limit.write_text(str(40 << 20))  # what it has already counts elsewhere
             load = Load(server, big_picture())
             load.run(40)
             died = server.process.poll()
