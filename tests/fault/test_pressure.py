@@ -224,6 +224,9 @@ def test_an_oom_kill_by_cgroup_costs_nothing_acknowledged(daemon):
     try:
         acknowledged = []
         for kill in range(10 if LONG else 2):
+            before = Load(server, big_picture())
+            before.run(2)
+            acknowledged += before.acknowledged
             (folder / "cgroup.procs").write_text(str(server.process.pid))
             limit.write_text(str(40 << 20))  # what it has already counts elsewhere
             load = Load(server, big_picture())
@@ -234,6 +237,7 @@ def test_an_oom_kill_by_cgroup_costs_nothing_acknowledged(daemon):
             acknowledged += load.acknowledged
             server.start()
             check_all_there(server, acknowledged)
+            assert acknowledged, "void: nothing was written"
             print(f"oom kill {kill + 1}: {load.outcomes}; {len(acknowledged)} acknowledged, all there")
     finally:
         server.close()
