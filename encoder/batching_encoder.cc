@@ -19,6 +19,7 @@
 #include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/mutex.h"
+#include "base/steady_time.h"
 #include "encoder/batch_cost_model.h"
 #include "encoder/batch_queue.h"
 #include "encoder/image/header.h"
@@ -42,7 +43,7 @@ void SetNice(int nice) {
 }
 
 SteadyTime ToSteady(absl::Time deadline) {
-  const absl::Duration left = deadline - absl::Now();
+  const absl::Duration left = deadline - SteadyNow();
   if (left > absl::Hours(24 * 365)) return SteadyTime::max();
   return Clock::now() + absl::ToChronoNanoseconds(left);
 }
@@ -86,7 +87,7 @@ class BatchingEncoderImpl final : public BatchingEncoder {
     if (options.measure_budget > absl::ZeroDuration()) {
       costs_.Measure(*inner_, options.measure_budget);
     }
-    queue_.stats.last_progress = absl::Now();
+    queue_.stats.last_progress = SteadyNow();
     for (int i = 0; i < std::max(options.prepare_threads, 1); ++i) {
       prepare_threads_.emplace_back([this] {
         SetNice(options_.thread_nice);
@@ -356,7 +357,7 @@ void BatchingEncoderImpl::TowerLoop() {
     std::vector<ItemPtr> batch;
     {
       MutexLock lock(&mutex_);
-      queue_.stats.last_progress = absl::Now();
+      queue_.stats.last_progress = SteadyNow();
       queue_.DropDead(Clock::now(), answers);
       batch = queue_.TakeBatch(costs_);
       if (batch.empty() && answers.empty()) {

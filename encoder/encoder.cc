@@ -5,13 +5,14 @@
 
 #include "absl/status/status.h"
 #include "base/mutex.h"
+#include "base/steady_time.h"
 
 namespace imagesearch::encoder {
 
 void Encoder::EncodeAsync(Input input, EncodeOptions options, Done done) {
   if (options.cancelled && options.cancelled->load())
     return done(absl::CancelledError("cancelled by the caller"));
-  if (absl::Now() > options.deadline)
+  if (SteadyNow() > options.deadline)
     return done(absl::DeadlineExceededError("deadline passed before encoding began"));
   absl::StatusOr<Prepared> prepared = Prepare(input);
   if (!prepared.ok()) return done(prepared.status());

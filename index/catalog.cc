@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "index/check_collection.h"
+#include "index/store/crash_point.h"
 #include "index/store/keys.h"
 #include "index/store/recovery.h"
 
@@ -181,6 +182,7 @@ absl::StatusOr<uint64_t> Catalog::StageCreate(WriteGroup* group, CollectionOptio
   auto state = std::make_shared<CollectionState>(id, options);
   const uint64_t version = group->next_version();
   group->StageRecord(change, fill, [this, state, version, beside_of] {
+    CrashPoint("collection.created");
     state->FinishLoad(version, engine_->store->Snapshot());
     auto collection = std::make_shared<EmbeddedCollection>(engine_, state);
     MutexLock lock(&mutex_);
@@ -219,6 +221,7 @@ uint64_t Catalog::StageDelete(WriteGroup* group, const CollectionPtr& collection
     }
   };
   return group->StageRecord(change, fill, [this, collection, id] {
+    CrashPoint("collection.deleted");
     const std::string name = collection->options().name;
     collection->state()->Retire();
     collection->state()->HoldWrites(absl::InfinitePast());
@@ -291,7 +294,9 @@ absl::StatusOr<uint64_t> Catalog::SetAlias(const std::string& alias,
     auto fill = [&](rocksdb::WriteBatch* batch, uint64_t) {
       batch->Put(engine_->store->handle(Family::kDefault), kAliasPrefix + alias, name);
     };
+    CrashPoint("alias.before_commit");
     return group->StageRecord(CatalogChange(found->state()->id), fill, [this, alias, name] {
+      CrashPoint("alias.committed");
       MutexLock lock(&mutex_);
       aliases_[alias] = name;
     });

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "index/catalog.h"
 #include "index/check_collection.h"
+#include "index/store/crash_point.h"
 #include "index/store/keys.h"
 #include "index/store/recovery.h"
 
@@ -164,7 +165,9 @@ absl::StatusOr<uint64_t> Catalog::StageSwitch(WriteGroup* group, const Collectio
     batch->Put(meta, TaggedKey(kCollectionTag, now_id), kept_record.SerializeAsString());
   };
   const uint64_t version = group->next_version();
+  CrashPoint("switch.before_commit");
   return group->StageRecord(CatalogChange(next_id), fill, [=, this] {
+    CrashPoint("switch.committed");
     now->state()->frozen.store(true);
     next->state()->frozen.store(false);
     next->state()->replaces.store(now_id);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "absl/time/time.h"
 #include "base/error.h"
 #include "index/collection.h"
+#include "index/database_stats.h"
 #include "index/job_control.h"
 #include "index/reembedding.h"
 
@@ -94,6 +96,10 @@ class Database {
 
   // OK while writes can be served; otherwise why not (disk full, failed sync).
   virtual absl::Status WriteHealth() const = 0;
+
+  // Looks at files: for metrics, not for each call. Nullopt where a database has no store of its
+  // own, and while it is being opened anew.
+  virtual std::optional<DatabaseStats> Stats() { return std::nullopt; }
 
   // Writes one consistent backup into `folder` (made when missing, else empty) while reads and
   // writes go on; RestoreBackup (index/embedded_database.h) makes a data folder of it. Progress is

@@ -18,6 +18,7 @@
 #include "index/catalog.h"
 #include "index/embedded_collection.h"
 #include "index/store/backup.h"
+#include "index/store/crash_point.h"
 #include "index/store/engine.h"
 #include "index/store/recovery.h"
 #include "index/store/snapshot.h"
@@ -93,6 +94,7 @@ class EmbeddedDatabase : public Database {
   }
   const std::string& instance_id() const override { return instance_id_; }
   absl::Status WriteHealth() const override;
+  std::optional<DatabaseStats> Stats() override;
   absl::StatusOr<BackupInfo> CreateBackup(const std::string& folder,
                                           const JobControl& control) override;
   absl::Status Close(absl::Time snapshot_deadline) override;
@@ -199,6 +201,21 @@ absl::Status EmbeddedDatabase::WriteHealth() const {
   return pass.status().ok() ? engine_->store->health() : pass.status();
 }
 
+std::optional<DatabaseStats> EmbeddedDatabase::Stats() {
+  if (reopening_.load()) return std::nullopt;
+  Gate::Pass pass(&engine_->gate);
+  if (!pass.status().ok()) return std::nullopt;
+  DatabaseStats stats;
+  stats.store = engine_->store->Stats();
+  for (const auto& collection : catalog_.Serving()) {
+    const CollectionState& state = *collection->state();
+    if (auto newest = NewestSnapshot(*engine_, state.id)) {
+      stats.snapshots.push_back({state.options.name, newest->version, newest->time});
+    }
+  }
+  return stats;
+}
+
 absl::StatusOr<BackupInfo> EmbeddedDatabase::CreateBackup(const std::string& folder,
                                                           const JobControl& control) {
   Gate::Pass pass(&engine_->gate);
@@ -265,6 +282,7 @@ void EmbeddedDatabase::Merge() {
   while (!Pause(std::chrono::milliseconds(200))) {
     for (uint32_t id : catalog_.TakeRetired()) {
       Gate::Pass pass(&engine_->gate);
+      CrashPoint("collection.before_removal");
       if (pass.status().ok()) RemoveIndexFolder(*engine_, id);
     }
     bool failed = false;

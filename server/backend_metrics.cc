@@ -121,6 +121,9 @@ void AddCollections(index::Database& database, Families& out) {
        &index::CollectionInfo::disk_bytes);
   each("imagesearch_collection_memory_bytes", "Memory of the index, about",
        &index::CollectionInfo::memory_bytes);
+  each("imagesearch_collection_tail_rows",
+       "Rows in no index segment yet: searched exactly, and read from the store by a start",
+       &index::CollectionInfo::tail_rows);
   for (const index::CollectionInfo& info : infos) {
     const auto recall = [&](const char* kind, const std::optional<double>& value) {
       if (!value) return;
@@ -140,6 +143,39 @@ void AddCollections(index::Database& database, Families& out) {
   }
   out.Add("imagesearch_write_healthy", "1 while writes can be served", MetricType::Gauge,
           database.WriteHealth().ok() ? 1 : 0);
+}
+
+void AddStore(const index::DatabaseStats& stats, Families& out) {
+  const auto gauge = [&out](const char* name, const char* help, double value, Labels labels = {}) {
+    out.Add(name, help, MetricType::Gauge, value, std::move(labels));
+  };
+  for (const auto& snapshot : stats.snapshots) {
+    gauge("imagesearch_snapshot_time_seconds",
+          "When the newest index snapshot was written, seconds since 1970",
+          static_cast<double>(absl::ToUnixSeconds(snapshot.time)),
+          {{"collection", snapshot.collection}});
+  }
+  const index::StoreStats& store = stats.store;
+  const auto part = [&](const char* name, uint64_t bytes) {
+    gauge("imagesearch_store_memory_bytes", "Memory of RocksDB, about", static_cast<double>(bytes),
+          {{"part", name}});
+  };
+  part("memtables", store.memtable_bytes);
+  part("block_cache", store.block_cache_bytes);
+  part("table_readers", store.table_reader_bytes);
+  gauge("imagesearch_store_pending_compaction_bytes", "Bytes that compaction has to rewrite",
+        static_cast<double>(store.pending_compaction_bytes));
+  gauge("imagesearch_store_delayed_write_rate",
+        "Bytes a second to which RocksDB slows writes; 0: not slowed",
+        static_cast<double>(store.delayed_write_rate));
+  gauge("imagesearch_store_writes_stopped", "1 while RocksDB stops writes to catch up",
+        store.writes_stopped ? 1 : 0);
+  const auto stalls = [&](const char* kind, uint64_t count) {
+    out.Add("imagesearch_store_stalls_total", "How often RocksDB began to slow or stop writes",
+            MetricType::Counter, static_cast<double>(count), {{"kind", kind}});
+  };
+  stalls("slowed", store.slowdowns);
+  stalls("stopped", store.stops);
 }
 
 void AddProcess(Families& out) {
@@ -192,6 +228,7 @@ class BackendMetrics : public prometheus::Collectable {
     }
     out.SetModel("");
     AddCollections(*database_, out);
+    if (const auto stats = database_->Stats()) AddStore(*stats, out);
     AddProcess(out);
     return out.Take();
   }

@@ -13,6 +13,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "base/steady_time.h"
 #include "encoder/encoder.h"
 #include "google/protobuf/message.h"
 
@@ -45,8 +46,9 @@ struct CallContext {
   std::string authorization;
   std::string certificate_name;  // common name of the client's certificate; empty: it gave none
   std::shared_ptr<void> place;   // among the key's calls; given back with the last copy
+  std::shared_ptr<void> reply;   // room for the reply, until the client has taken it
 
-  absl::Time start = absl::Now();
+  absl::Time start = SteadyNow();
   // Time of each stage, for the slow-call log.
   std::vector<std::pair<absl::string_view, absl::Duration>> stages;
 
@@ -60,8 +62,8 @@ struct CallContext {
 class StageTimer {
  public:
   StageTimer(CallContext& call, absl::string_view name)
-      : call_(call), name_(name), start_(absl::Now()) {}
-  ~StageTimer() { call_.stages.emplace_back(name_, absl::Now() - start_); }
+      : call_(call), name_(name), start_(SteadyNow()) {}
+  ~StageTimer() { call_.stages.emplace_back(name_, SteadyNow() - start_); }
   StageTimer(const StageTimer&) = delete;
   StageTimer& operator=(const StageTimer&) = delete;
 

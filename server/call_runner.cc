@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <exception>
 #include <limits>
+#include <new>
 #include <optional>
 #include <string>
 #include <utility>
@@ -11,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/call_deadline.h"
 #include "base/error.h"
+#include "base/steady_time.h"
 #include "server/logging.h"
 
 namespace imagesearch::server {
@@ -58,7 +60,12 @@ uint64_t ShareOf(uint64_t whole, double share) {
 
 CallRunner::CallRunner(const CallRunnerOptions& options, ServerState* state, Metrics* metrics,
                        const Guard* guard)
-    : options_(options), state_(*state), metrics_(*metrics), guard_(*guard) {
+    : options_(options),
+      state_(*state),
+      metrics_(*metrics),
+      guard_(*guard),
+      replies_(
+          std::make_shared<ReplyBudget>(options.max_inflight_bytes, options.max_client_share)) {
   lanes_[static_cast<int>(Lane::kIndex)] =
       std::make_unique<LaneState>(Lane::kIndex, "calls-index", options.index_threads,
                                   static_cast<size_t>(options.max_queued_calls));
@@ -75,7 +82,7 @@ CallRunner::~CallRunner() = default;
 CallRunner::LaneState& CallRunner::lane(Lane lane) { return *lanes_[static_cast<int>(lane)]; }
 
 absl::Status CallRunner::Admit(LaneState& lane, const CallContext& call, uint64_t bytes) {
-  const absl::Time now = absl::Now();
+  const absl::Time now = SteadyNow();
   if (now >= call.deadline) {
     return absl::DeadlineExceededError("the deadline passed before the call could start");
   }
@@ -160,7 +167,12 @@ void CallRunner::Start(const Method& method, CallContext* call, google::protobuf
   metrics_.calls_in_flight().Increment();
   // Shared, because a task that the pool refuses is thrown away and `done` is still needed.
   auto shared_done = std::make_shared<absl::AnyInvocable<void(absl::Status)>>(std::move(done));
-  auto end = [this, &method, &lane, call, bytes, subject, shared_done](absl::Status status) {
+  auto end = [this, &method, &lane, call, bytes, response, subject,
+              shared_done](absl::Status status) {
+    if (status.ok()) {
+      // What a write answers is told in any case: it has happened.
+      status = replies_->Take(response->ByteSizeLong(), method.scope != Scope::kRead, call);
+    }
     Release(lane, *call, bytes);
     call->place.reset();
     Audit(method, *call, subject.get(), status);
@@ -174,7 +186,7 @@ void CallRunner::Start(const Method& method, CallContext* call, google::protobuf
     return;
   }
   WorkerPool::Task task = [this, &method, &lane, call, request, response, end]() {
-    const absl::Time begin = absl::Now();
+    const absl::Time begin = SteadyNow();
     call->stages.emplace_back("queue", begin - call->start);
     absl::Status status;
     if (call->cancelled->load()) {
@@ -185,11 +197,14 @@ void CallRunner::Start(const Method& method, CallContext* call, google::protobuf
       const CallDeadline deadline(call->deadline);
       try {
         status = method.run(state_, *call, request, response);
+      } catch (const std::bad_alloc&) {
+        status = Overloaded("OUT_OF_MEMORY", absl::StrCat("no memory for ", method.name),
+                            lane.RetryAfter());
       } catch (const std::exception& exception) {
         status =
             absl::InternalError(absl::StrCat("exception in ", method.name, ": ", exception.what()));
       }
-      lane.RecordTime(absl::Now() - begin);
+      lane.RecordTime(SteadyNow() - begin);
     }
     if (status.ok() && response->ByteSizeLong() > state_.limits().max_reply_bytes) {
       status = InvalidArgument(
@@ -237,7 +252,7 @@ void CallRunner::Audit(const Method& method, const CallContext& call, const Audi
 }
 
 void CallRunner::Log(const Method& method, const CallContext& call, const absl::Status& status) {
-  const absl::Duration time = absl::Now() - call.start;
+  const absl::Duration time = SteadyNow() - call.start;
   metrics_.RecordCall(method.name, status, time);
   const bool slow = options_.slow_call > absl::ZeroDuration() && time >= options_.slow_call;
   const bool ours = absl::IsInternal(status) || absl::IsUnknown(status) || absl::IsDataLoss(status);

@@ -16,6 +16,7 @@
 #include "server/call_context.h"
 #include "server/methods.h"
 #include "server/metrics.h"
+#include "server/reply_budget.h"
 #include "server/security/client_shares.h"
 #include "server/security/guard.h"
 #include "server/server_state.h"
@@ -43,7 +44,8 @@ struct CallRunnerOptions {
   absl::Duration default_deadline = absl::Seconds(10);
   absl::Duration slow_call = absl::Seconds(1);  // zero: none are logged
   bool access_log = false;
-  // Of each lane's places and of the bytes in flight, how much one client may hold.
+  // Of each lane's places, of the request bytes in flight and of the reply bytes that wait to be
+  // taken, how much one client may hold.
   double max_client_share = 1;
   // Gets the calls that it takes, after admission; null: all run here. Must outlive the runner.
   CallForwarder* forwarder = nullptr;
@@ -95,6 +97,7 @@ class CallRunner {
   const Guard& guard_;
   // Kinds: calls of each lane, then bytes.
   ClientShares<4> shares_;
+  const std::shared_ptr<ReplyBudget> replies_;  // of transports that keep CallContext::reply
   std::atomic<int> in_flight_{0};
   std::atomic<uint64_t> bytes_in_flight_{0};
   std::unique_ptr<LaneState> lanes_[3];

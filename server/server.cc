@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "base/steady_time.h"
 #include "encoder/batching_encoder.h"
 #include "server/backend_metrics.h"
 #include "server/config/limits.h"
@@ -228,7 +229,7 @@ absl::Status Server::CheckLive() const {
     const encoder::BatchingStats stats = model->batching->stats();
     const uint64_t waiting = stats.interactive.queued_items + stats.bulk.queued_items;
     if (waiting > 0 && stats.last_progress != absl::InfinitePast() &&
-        absl::Now() - stats.last_progress > kStuck) {
+        SteadyNow() - stats.last_progress > kStuck) {
       return absl::UnavailableError(
           absl::StrCat("the towers of ", model->info().id, " have not moved for ",
                        absl::FormatDuration(kStuck), " and ", waiting, " inputs wait"));
@@ -261,7 +262,7 @@ void Server::OnReady(const absl::Status& status) {
   metrics_.ready().Set(status.ok() ? 1 : 0);
   if (status.ok()) {
     Log(LogLevel::kInfo, "ready",
-        {{"after_ms", absl::StrCat(absl::ToInt64Milliseconds(absl::Now() - state_.start_time()))}});
+        {{"after_ms", absl::StrCat(absl::ToInt64Milliseconds(SteadyNow() - state_.started()))}});
   } else {
     Log(LogLevel::kError, "not ready", {{"cause", std::string(status.message())}});
   }
@@ -286,7 +287,7 @@ absl::Status Server::Drain() {
   absl::Status status;
   if (backend.ok()) {
     (*backend)->operations->Stop();
-    status = (*backend)->database->Close(absl::Now() + kSnapshotTime);
+    status = (*backend)->database->Close(SteadyNow() + kSnapshotTime);
   }
   Log(status.ok() ? LogLevel::kInfo : LogLevel::kError, "stopped",
       {{"cause", std::string(status.message())}});

@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "base/limits.h"
 #include "base/mutex.h"
+#include "base/steady_time.h"
 #include "encoder/encoder.h"
 #include "index/database.h"
 #include "index/rank/relevance.h"
@@ -59,7 +60,8 @@ class ServerState {
 
   const Limits& limits() const { return limits_; }
   const ServerFacts& facts() const { return facts_; }
-  absl::Time start_time() const { return start_time_; }
+  absl::Time start_time() const { return start_time_; }  // of the wall clock
+  absl::Time started() const { return started_; }        // of SteadyNow()
 
   // UNAVAILABLE NOT_READY with retry advice until SetBackend was called.
   absl::StatusOr<std::shared_ptr<const Backend>> backend() const;
@@ -80,6 +82,7 @@ class ServerState {
   const Limits limits_;
   const ServerFacts facts_;
   const absl::Time start_time_ = absl::Now();
+  const absl::Time started_ = SteadyNow();
   index::Backgrounds backgrounds_;
 
   mutable Mutex mutex_;

@@ -7,6 +7,7 @@
 #include <csignal>
 #include <thread>
 
+#include "base/steady_time.h"
 #include "server/logging.h"
 
 namespace imagesearch::server {
@@ -42,11 +43,11 @@ std::optional<std::string> AwaitStopSignal(absl::Duration timeout) {
 
 void ForceExitOnSignalOrAfter(absl::Duration limit) {
   std::thread([limit] {
-    const absl::Time start = absl::Now();
+    const absl::Time start = SteadyNow();
     const absl::Time end = start + limit;
-    while (absl::Now() < end) {
-      if (const auto signal = AwaitStopSignal(end - absl::Now())) {
-        if (absl::Now() - start < kEcho) continue;
+    while (SteadyNow() < end) {
+      if (const auto signal = AwaitStopSignal(end - SteadyNow())) {
+        if (SteadyNow() - start < kEcho) continue;
         Log(LogLevel::kError, "stopped by force", {{"signal", *signal}});
         _exit(130);
       }

@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 
+#include <exception>
 #include <utility>
 
 namespace imagesearch::server {
@@ -25,16 +26,23 @@ bool WorkerPool::TrySubmit(Task& task) {
   MutexLock lock(&mutex_);
   if (stopping_) return false;
   if (queue_.size() >= free_) {
-    if (static_cast<int>(threads_.size()) < max_threads_) {
-      ++free_;
-      threads_.emplace_back([this] { Run(); });
-      pthread_setname_np(threads_.back().native_handle(), name_.substr(0, 15).c_str());
-    } else if (queue_.size() >= free_ + max_queued_) {
-      return false;
-    }
+    const bool grown = static_cast<int>(threads_.size()) < max_threads_ && AddThread();
+    if (!grown && (threads_.empty() || queue_.size() >= free_ + max_queued_)) return false;
   }
   queue_.push_back(std::move(task));
   changed_.Signal();
+  return true;
+}
+
+// False when the system gives none: memory or its bound on threads is used up.
+bool WorkerPool::AddThread() {
+  try {
+    threads_.emplace_back([this] { Run(); });
+  } catch (const std::exception&) {
+    return false;
+  }
+  ++free_;
+  pthread_setname_np(threads_.back().native_handle(), name_.substr(0, 15).c_str());
   return true;
 }
 

@@ -26,7 +26,8 @@ class WorkerPool {
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
 
-  // False when no thread is free and `max_queued` tasks wait already; then `task` is untouched.
+  // False when no thread is free and `max_queued` tasks wait already, or when the first thread
+  // can't be made; then `task` is untouched.
   bool TrySubmit(Task& task);
 
   int max_threads() const { return max_threads_; }
@@ -34,6 +35,7 @@ class WorkerPool {
 
  private:
   void Run();
+  bool AddThread() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::string name_;
   const int max_threads_;

@@ -5,6 +5,7 @@
 #include "absl/time/clock.h"
 #include "base/call_deadline.h"
 #include "base/error.h"
+#include "base/steady_time.h"
 #include "index/milvus/row.h"
 
 namespace imagesearch::index {
@@ -14,7 +15,7 @@ constexpr absl::Duration kPoll = absl::Milliseconds(100);
 
 // False once the deadline would pass meanwhile.
 bool Pause() {
-  if (absl::Now() + kPoll >= CallDeadline::Current()) return false;
+  if (SteadyNow() + kPoll >= CallDeadline::Current()) return false;
   absl::SleepFor(kPoll);
   return true;
 }

@@ -5,6 +5,7 @@
 #include <chrono>
 
 #include "absl/time/clock.h"
+#include "base/steady_time.h"
 
 namespace imagesearch::index {
 
@@ -25,7 +26,7 @@ bool KeyLocks::AnyHeld(const std::vector<std::string>& keys) const {
 absl::StatusOr<KeyLocks::Held> KeyLocks::Acquire(std::vector<std::string> keys,
                                                  absl::Time deadline) {
   // Far enough away for "no deadline", and within the clock's range.
-  const absl::Duration wait = std::min(deadline - absl::Now(), absl::Hours(24));
+  const absl::Duration wait = std::min(deadline - SteadyNow(), absl::Hours(24));
   const auto until = CondVar::Clock::now() + absl::ToChronoNanoseconds(wait);
   MutexLock lock(&mutex_);
   while (AnyHeld(keys)) {

@@ -9,6 +9,7 @@
 #include "absl/time/clock.h"
 #include "base/call_deadline.h"
 #include "base/error.h"
+#include "base/steady_time.h"
 #include "index/milvus/catalog.h"
 #include "index/milvus/collection_calls.h"
 #include "index/milvus/expression.h"
@@ -64,8 +65,8 @@ absl::Status MilvusCollection::Explain(absl::Status status) const {
   if (reason != "MILVUS_LOADING") return status;
   {
     MutexLock lock(&load_mutex_);
-    if (absl::Now() - last_load_ < kLoadAgain) return status;
-    last_load_ = absl::Now();
+    if (SteadyNow() - last_load_ < kLoadAgain) return status;
+    last_load_ = SteadyNow();
   }
   pb::CollectionRequest request = Named(session_->options().database, name_);
   request.set_replica_number(1);
@@ -80,7 +81,7 @@ CollectionInfo MilvusCollection::Info() const {
   info.options = options_;
   info.serving_kind = KindOnMilvus(options_.index.kind);
   info.version = session_->version();
-  const CallDeadline deadline(absl::Now() + kInfoTimeout);
+  const CallDeadline deadline(SteadyNow() + kInfoTimeout);
   auto expression = LiveExpression("");
   auto count = CountRows(*session_, name_, *expression);
   if (count.ok()) last_count_.store(*count);
@@ -271,7 +272,7 @@ absl::Status MilvusCollection::AwaitLoaded() {
                                &Session::Stub::GetLoadState, request, &response);
     if (!status.ok()) return status;
     if (response.state() == pb::GetLoadStateResponse::LOADED) return absl::OkStatus();
-    if (absl::Now() + kPoll >= CallDeadline::Current()) {
+    if (SteadyNow() + kPoll >= CallDeadline::Current()) {
       return absl::DeadlineExceededError(absl::StrCat("Milvus had not loaded collection '",
                                                       options_.name, "' before the deadline"));
     }

@@ -16,6 +16,7 @@
 #include "base/call_deadline.h"
 #include "base/error.h"
 #include "base/mutex.h"
+#include "base/steady_time.h"
 #include "index/check_collection.h"
 #include "index/milvus/catalog.h"
 #include "index/milvus/milvus_collection.h"
@@ -159,7 +160,7 @@ absl::Status MilvusDatabase::Connect() {
 
 absl::Status MilvusDatabase::Open() {
   const MilvusOptions& options = session_->options();
-  const absl::Time give_up = absl::Now() + options.open_timeout;
+  const absl::Time give_up = SteadyNow() + options.open_timeout;
   std::string told;
   while (true) {
     absl::Status status = Connect();
@@ -167,7 +168,7 @@ absl::Status MilvusDatabase::Open() {
     // A server that starts knows many ways to say so; what a person must mend is told at once.
     const bool may_pass = !absl::IsFailedPrecondition(status) && !absl::IsInvalidArgument(status) &&
                           !absl::IsUnimplemented(status);
-    if (!may_pass || absl::Now() + kOpenPause >= give_up) return status;
+    if (!may_pass || SteadyNow() + kOpenPause >= give_up) return status;
     const std::string waiting = absl::StrCat("waiting for Milvus: ", status.message());
     if (options.on_progress && waiting != told) options.on_progress(waiting);
     told = waiting;
@@ -181,7 +182,7 @@ absl::StatusOr<std::shared_ptr<MilvusCollection>> MilvusDatabase::Find(const std
   {
     MutexLock lock(&mutex_);
     const auto found = handles_.find(name);
-    if (found != handles_.end() && absl::Now() - found->second.seen < kFresh) {
+    if (found != handles_.end() && SteadyNow() - found->second.seen < kFresh) {
       return found->second.collection;
     }
   }
@@ -205,12 +206,12 @@ absl::StatusOr<std::shared_ptr<MilvusCollection>> MilvusDatabase::Find(const std
     MutexLock lock(&mutex_);
     Handle& handle = handles_[name];
     if (handle.collection != nullptr && handle.collection->nonce() == nonce) {
-      handle.seen = absl::Now();
+      handle.seen = SteadyNow();
       return handle.collection;
     }
     if (handle.collection != nullptr) handle.collection->Retire();
     collection = std::make_shared<MilvusCollection>(session_, *std::move(options), nonce);
-    handle = {collection, absl::Now()};
+    handle = {collection, SteadyNow()};
   }
   // Who made it may have ended before it was whole.
   absl::Status status = collection->Prepare();
@@ -259,7 +260,7 @@ absl::StatusOr<uint64_t> MilvusDatabase::CreateCollection(const CollectionOption
   if (!status.ok()) return status;
   {
     MutexLock lock(&mutex_);
-    handles_[options.name] = {collection, absl::Now()};
+    handles_[options.name] = {collection, SteadyNow()};
   }
   return session_->Written(0);
 }
@@ -271,7 +272,7 @@ absl::StatusOr<std::shared_ptr<Collection>> MilvusDatabase::GetCollection(const 
 }
 
 std::vector<std::shared_ptr<Collection>> MilvusDatabase::ListCollections() {
-  const CallDeadline deadline(absl::Now() + kListTimeout);
+  const CallDeadline deadline(SteadyNow() + kListTimeout);
   pb::ShowCollectionsRequest request;
   request.set_db_name(session_->options().database);
   pb::ShowCollectionsResponse response;
@@ -316,7 +317,7 @@ absl::Status MilvusDatabase::WaitForVersion(uint64_t version, absl::Time deadlin
     }
     const absl::Duration ahead =
         absl::Milliseconds(static_cast<int64_t>((version - *now) >> kCounterBits) + 1);
-    if (absl::Now() + ahead >= deadline) {
+    if (SteadyNow() + ahead >= deadline) {
       return Error(absl::StatusCode::kDeadlineExceeded, "VERSION_NOT_REACHED",
                    absl::StrCat("version ", version, " lies ", absl::FormatDuration(ahead),
                                 " in Milvus' future, beyond the deadline"));
@@ -327,7 +328,7 @@ absl::Status MilvusDatabase::WaitForVersion(uint64_t version, absl::Time deadlin
 }
 
 absl::Status MilvusDatabase::WriteHealth() const {
-  const CallDeadline deadline(absl::Now() + kHealthTimeout);
+  const CallDeadline deadline(SteadyNow() + kHealthTimeout);
   pb::CheckHealthResponse response;
   absl::Status status = session_->Call("asking for its health", &Session::Stub::CheckHealth,
                                        pb::CheckHealthRequest(), &response);
@@ -353,7 +354,7 @@ void MilvusDatabase::Sweep() {
       if (stop_) return;
     }
     for (const auto& collection : ListCollections()) {
-      const CallDeadline deadline(absl::Now() + options.call_timeout);
+      const CallDeadline deadline(SteadyNow() + options.call_timeout);
       // What fails is swept next time.
       static_cast<MilvusCollection&>(*collection)
           .SweepExpired(session_->NowMicros() - absl::ToInt64Microseconds(kExpiredGrace))

@@ -12,6 +12,7 @@
 #include "absl/time/clock.h"
 #include "base/call_deadline.h"
 #include "base/error.h"
+#include "base/steady_time.h"
 
 namespace imagesearch::index {
 namespace {
@@ -117,7 +118,8 @@ int64_t Session::NowMicros() const {
 
 absl::Time Session::Prepare(grpc::ClientContext* context) const {
   const absl::Time end = CallDeadline::Current();
-  context->set_deadline(absl::ToChronoTime(std::min(end, absl::Now() + options_.call_timeout)));
+  const absl::Duration left = std::min(end - SteadyNow(), options_.call_timeout);
+  context->set_deadline(absl::ToChronoTime(absl::Now() + left));
   if (!login_.empty()) context->AddMetadata("authorization", login_);
   return end;
 }
@@ -132,7 +134,7 @@ absl::Status Session::FromGrpc(const grpc::Status& status, absl::string_view wha
   };
   switch (status.error_code()) {
     case grpc::StatusCode::DEADLINE_EXCEEDED:
-      if (absl::Now() >= end) {
+      if (SteadyNow() >= end) {
         return absl::DeadlineExceededError(absl::StrCat(
             "Milvus at ", options_.address, " gave no answer before the deadline, ", what));
       }

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "index/store/checked_file.h"
+#include "index/store/crash_point.h"
 #include "index/store/crc32c.h"
 #include "index/store/data_folder.h"
 #include "index/store/folder_tools.h"
@@ -32,7 +33,9 @@ class BackupWriter {
     for (size_t i = 0; i < collections.size() && status.ok(); ++i) {
       status = LinkIndex(*collections[i]);
     }
+    CrashPoint("backup.linked");
     if (status.ok()) status = engine_.store->Checkpoint(folder_ + "/db");
+    CrashPoint("backup.checkpointed");
     if (status.ok()) {
       status = CopyFile(env_, engine_.options.data_dir + "/FORMAT", folder_ + "/FORMAT");
     }
@@ -44,6 +47,7 @@ class BackupWriter {
     manifest.set_instance_id(engine_.store->instance_id());
     manifest.set_created_unix_seconds(absl::ToUnixSeconds(absl::Now()));
     status = Describe(&manifest);
+    CrashPoint("backup.before_manifest");
     if (status.ok()) status = WriteManifest(manifest);
     if (!status.ok()) return status;
     BackupInfo info;

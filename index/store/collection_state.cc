@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/error.h"
+#include "base/steady_time.h"
 
 namespace imagesearch::index {
 namespace {
@@ -182,7 +183,7 @@ void CollectionState::HoldWrites(absl::Time until) {
 
 void CollectionState::AwaitWrites() {
   MutexLock lock(&hold_mutex_);
-  for (absl::Time now = absl::Now(); now < hold_until_; now = absl::Now()) {
+  for (absl::Time now = SteadyNow(); now < hold_until_; now = SteadyNow()) {
     hold_changed_.WaitUntil(&hold_mutex_,
                             CondVar::Clock::now() + absl::ToChronoNanoseconds(hold_until_ - now));
   }

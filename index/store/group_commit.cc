@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "base/steady_time.h"
 
 namespace imagesearch::index {
 namespace {
@@ -78,7 +79,7 @@ void GroupCommit::Commit(Writer* const* writers, size_t count) {
 
 absl::Status GroupCommit::WaitForVersion(uint64_t version, absl::Time deadline) {
   if (version_.load() >= version) return absl::OkStatus();
-  const absl::Duration wait = std::min(deadline - absl::Now(), absl::Hours(24 * 365));
+  const absl::Duration wait = std::min(deadline - SteadyNow(), absl::Hours(24 * 365));
   const auto until = CondVar::Clock::now() + absl::ToChronoNanoseconds(wait);
   MutexLock lock(&mutex_);
   while (version_.load() < version) {

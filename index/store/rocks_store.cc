@@ -4,6 +4,8 @@
 #include <sys/random.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <map>
 #include <utility>
 #include <vector>
 
@@ -11,6 +13,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "index/store/crash_point.h"
 #include "index/store/data_folder.h"
 #include "index/store/keys.h"
 #include "index/store/rocks_options.h"
@@ -157,6 +160,7 @@ absl::Status RocksStore::CompactCollection(uint32_t collection, const JobControl
                          : &never;
   for (Family family : {Family::kItems, Family::kVectors, Family::kOriginals, Family::kFields}) {
     rocksdb::Status status = db_->CompactRange(options, handle(family), &begin, &end);
+    CrashPoint("compact.family_done");
     if (control.IsCancelled()) return JobCancelled();
     if (!status.ok()) return FromRocks(status, "compacting the store");
   }
@@ -278,6 +282,38 @@ uint64_t RocksStore::CollectionBytes(uint32_t collection) const {
     }
   }
   return total;
+}
+
+StoreStats RocksStore::Stats() const {
+  using Properties = rocksdb::DB::Properties;
+  const auto of_all = [this](const std::string& property) {
+    uint64_t value = 0;
+    db_->GetAggregatedIntProperty(property, &value);
+    return value;
+  };
+  // Of the database, or of the cache that all families share.
+  const auto of_one = [this](const std::string& property) {
+    uint64_t value = 0;
+    db_->GetIntProperty(property, &value);
+    return value;
+  };
+  StoreStats stats;
+  stats.memtable_bytes = of_all(Properties::kSizeAllMemTables);
+  stats.table_reader_bytes = of_all(Properties::kEstimateTableReadersMem);
+  stats.pending_compaction_bytes = of_all(Properties::kEstimatePendingCompactionBytes);
+  stats.block_cache_bytes = of_one(Properties::kBlockCacheUsage);
+  stats.delayed_write_rate = of_one(Properties::kActualDelayedWriteRate);
+  stats.writes_stopped = of_one(Properties::kIsWriteStopped) > 0;
+  for (rocksdb::ColumnFamilyHandle* handle : handles_) {
+    std::map<std::string, std::string> family;
+    db_->GetMapProperty(handle, Properties::kCFStats, &family);
+    const auto count = [&family](const char* name) {
+      return std::strtoull(family[name].c_str(), nullptr, 10);
+    };
+    stats.slowdowns += count("io_stalls.total_slowdown");
+    stats.stops += count("io_stalls.total_stop");
+  }
+  return stats;
 }
 
 absl::Status RocksStore::Close() {

@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/mutex.h"
+#include "index/database_stats.h"
 #include "index/job_control.h"
 #include "index/store/acked_log.h"
 #include "rocksdb/db.h"
@@ -90,6 +91,9 @@ class RocksStore {
   }
   // Bytes on disk and in memtables of a collection, about.
   uint64_t CollectionBytes(uint32_t collection) const;
+
+  // What RocksDB tells of itself.
+  StoreStats Stats() const;
 
   // OK while writes can be served.
   absl::Status health() const;

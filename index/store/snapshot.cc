@@ -135,6 +135,17 @@ std::optional<uint64_t> OldestSnapshot(const Engine& engine, uint32_t collection
   return std::strtoull(names[std::min(names.size(), kKept) - 1].c_str(), nullptr, 16);
 }
 
+std::optional<SnapshotMark> NewestSnapshot(const Engine& engine, uint32_t collection) {
+  const std::string name = NewestSnapshotName(engine, collection);
+  const std::string path = absl::StrCat(IndexFolder(engine, collection), "/", name);
+  uint64_t seconds = 0;
+  if (name.empty() || !engine.store->env()->GetFileModificationTime(path, &seconds).ok()) {
+    return std::nullopt;
+  }
+  return SnapshotMark{std::strtoull(name.c_str(), nullptr, 16),
+                      absl::FromUnixSeconds(static_cast<int64_t>(seconds))};
+}
+
 std::string NewestSnapshotName(const Engine& engine, uint32_t collection) {
   const std::vector<std::string> names = SnapshotNames(engine, IndexFolder(engine, collection));
   return names.empty() ? "" : names[0];

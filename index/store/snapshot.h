@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "index/store/collection_state.h"
 #include "index/store/engine.h"
 #include "index/store/records.pb.h"
@@ -30,6 +31,13 @@ std::vector<std::string> NewestSnapshotFiles(const Engine& engine, const Collect
 
 // The version of the oldest kept snapshot; nullopt when there is none.
 std::optional<uint64_t> OldestSnapshot(const Engine& engine, uint32_t collection);
+
+// Version and time of writing of the newest one; nullopt when there is none.
+struct SnapshotMark {
+  uint64_t version = 0;
+  absl::Time time;
+};
+std::optional<SnapshotMark> NewestSnapshot(const Engine& engine, uint32_t collection);
 
 // The name of the newest snapshot's file; empty when there is none.
 std::string NewestSnapshotName(const Engine& engine, uint32_t collection);

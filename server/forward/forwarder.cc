@@ -10,6 +10,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "base/steady_time.h"
 #include "grpcpp/impl/codegen/proto_utils.h"
 #include "imagesearch/v1/admin.pb.h"
 #include "imagesearch/v1/imagesearch.pb.h"
@@ -64,7 +65,7 @@ bool WasRefusedUnheard(const absl::Status& status) {
 void FillClientContext(const CallContext& call, grpc::ClientContext* context) {
   context->set_wait_for_ready(true);
   if (call.deadline != absl::InfiniteFuture())
-    context->set_deadline(absl::ToChronoTime(call.deadline));
+    context->set_deadline(absl::ToChronoTime(absl::Now() + (call.deadline - SteadyNow())));
   context->AddMetadata("x-request-id", call.request_id);
   if (!call.traceparent.empty()) context->AddMetadata("traceparent", call.traceparent);
   if (IsSendable(call.authorization)) context->AddMetadata("authorization", call.authorization);
@@ -220,7 +221,7 @@ void Forwarder::OnReply(const std::shared_ptr<Call>& call, const grpc::Status& r
     MutexLock lock(&mutex_);
     if (!draining_) {
       call->attempt = nullptr;
-      call->send_again_at = absl::Now() + kSendAgainAfter;
+      call->send_again_at = SteadyNow() + kSendAgainAfter;
       sent_again_.Increment();
       return;
     }
@@ -261,7 +262,7 @@ void Forwarder::Watch() {
         continue;
       }
       changed_.WaitUntil(&mutex_, CondVar::Clock::now() + kWatchInterval);
-      const absl::Time now = absl::Now();
+      const absl::Time now = SteadyNow();
       for (const std::shared_ptr<Call>& call : calls_) {
         const bool cancelled = call->context->cancelled->load();
         if (call->attempt != nullptr) {

@@ -20,6 +20,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "base/steady_time.h"
 #include "prometheus/metric_family.h"
 #include "server/logging.h"
 #include "server/security/client_shares.h"
@@ -174,7 +175,7 @@ void Acceptor::Run() {
     }
     if (spare_ < 0) spare_ = OpenSpare();
     MutexLock lock(&mutex_);
-    if (absl::Now() - swept_ >= absl::Seconds(1)) Sweep();
+    if (SteadyNow() - swept_ >= absl::Seconds(1)) Sweep();
   }
 }
 
@@ -229,7 +230,7 @@ bool Acceptor::Admit(int fd, const std::string& client) {
     const auto found = by_client_.find(client);
     return found != by_client_.end() && found->second >= limits_.of_one_client;
   };
-  if ((full() || client_full()) && absl::Now() - swept_ >= kSweepAtMost) Sweep();
+  if ((full() || client_full()) && SteadyNow() - swept_ >= kSweepAtMost) Sweep();
   if (client_full()) {
     ++refused_client_;
     return false;
@@ -253,7 +254,7 @@ void Acceptor::Forget(int fd) {
 }
 
 void Acceptor::Sweep() {
-  swept_ = absl::Now();
+  swept_ = SteadyNow();
   std::vector<int> gone;
   for (const auto& [fd, connection] : connections_) {
     struct stat facts;

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "base/steady_time.h"
 #include "google/protobuf/arena.h"
 #include "grpc/grpc_security_constants.h"
 #include "grpcpp/impl/codegen/proto_utils.h"
@@ -54,6 +55,9 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
       const grpc::Status serialized =
           grpc::SerializationTraits<google::protobuf::Message>::Serialize(*response_,
                                                                           &response_bytes_, &own);
+      // A client may take long to read the reply: its bytes wait, the messages need not.
+      request_ = response_ = nullptr;
+      arena_.Reset();
       Finish(serialized);
       return;
     }
@@ -72,10 +76,11 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
 }  // namespace
 
 absl::Status ReadGrpcContext(const grpc::CallbackServerContext& context, CallContext* call) {
-  const std::chrono::system_clock::time_point deadline = context.deadline();
+  // gRPC tells the deadline by the wall clock as it is now, and keeps it by one that does not jump.
+  const auto left = context.deadline() - std::chrono::system_clock::now();
   // Calls without a deadline have one beyond what absl::Time's arithmetic needs.
-  if (deadline - std::chrono::system_clock::now() < std::chrono::hours(24 * 365 * 10)) {
-    call->deadline = absl::FromChrono(deadline);
+  if (left < std::chrono::hours(24 * 365 * 10)) {
+    call->deadline = SteadyNow() + absl::FromChrono(left);
   }
   call->peer = context.peer();
   const auto names = context.auth_context()->FindPropertyValues(GRPC_X509_CN_PROPERTY_NAME);

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "base/steady_time.h"
 #include "google/protobuf/unknown_field_set.h"
 #include "grpcpp/impl/codegen/proto_utils.h"
 #include "server/grpc/request_parser.h"
@@ -129,7 +130,7 @@ void UpsertStreamCall::Step() {
       }
     }
     if (finish) {
-      streams_.metrics_.RecordCall("UpsertStream", *finish, absl::Now() - call_.start);
+      streams_.metrics_.RecordCall("UpsertStream", *finish, SteadyNow() - call_.start);
       AddTrailers(*finish, call_, &context_);
       if (streams_.guard_.audit != nullptr) {
         streams_.guard_.audit->Write("UpsertStream", call_, audited_, *finish);

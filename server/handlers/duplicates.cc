@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "base/steady_time.h"
 #include "server/grpc_status.h"
 #include "server/handlers/convert.h"
 #include "server/handlers/handlers.h"
@@ -21,7 +22,7 @@ class Sender final : public index::DuplicatesVisitor {
   explicit Sender(CallContext& call) : call_(call) {}
 
   absl::Status OnProgress(uint64_t examined, uint64_t total) override {
-    const absl::Time now = absl::Now();
+    const absl::Time now = SteadyNow();
     if (call_.cancelled->load()) return absl::CancelledError("the caller went away");
     if (now >= call_.deadline) return absl::DeadlineExceededError("the deadline passed");
     if (now - last_ < kProgressEvery) return absl::OkStatus();
@@ -44,7 +45,7 @@ class Sender final : public index::DuplicatesVisitor {
 
  private:
   CallContext& call_;
-  absl::Time last_ = absl::Now();
+  absl::Time last_ = SteadyNow();
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/steady_time.h"
 #include "server/grpc_status.h"
 #include "server/handlers/handlers.h"
 #include "server/handlers/target.h"
@@ -33,7 +34,7 @@ absl::Status UpdateMetadata(ServerState& state, CallContext& call,
   };
   options.proceed = [&call]() -> absl::Status {
     if (call.cancelled->load()) return absl::CancelledError("the caller went away");
-    if (absl::Now() >= call.deadline) return absl::DeadlineExceededError("the deadline passed");
+    if (SteadyNow() >= call.deadline) return absl::DeadlineExceededError("the deadline passed");
     return absl::OkStatus();
   };
   StageTimer timer(call, "write");

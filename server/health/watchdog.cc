@@ -19,6 +19,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "base/steady_time.h"
 
 namespace imagesearch::server {
 namespace {
@@ -51,7 +52,7 @@ absl::Status SystemError(const char* what) {
 absl::Status Await(int fd, short events, absl::Time deadline) {
   while (true) {
     pollfd entry = {fd, events, 0};
-    const int64_t ms = absl::ToInt64Milliseconds(deadline - absl::Now());
+    const int64_t ms = absl::ToInt64Milliseconds(deadline - SteadyNow());
     const int ready = poll(&entry, 1, static_cast<int>(ms < 0 ? 0 : ms));
     if (ready > 0) return absl::OkStatus();
     if (ready == 0) return absl::UnavailableError("the listener does not answer");
@@ -93,7 +94,7 @@ absl::Status ProbeListener(const std::string& host, int port, bool tls, absl::Du
   const std::string hello = tls ? ClientHello() : std::string(kPreface);
   const int fd = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   absl::Status status =
-      fd < 0 ? SystemError("socket") : Converse(fd, *found, hello, absl::Now() + timeout);
+      fd < 0 ? SystemError("socket") : Converse(fd, *found, hello, SteadyNow() + timeout);
   if (fd >= 0) close(fd);
   freeaddrinfo(found);
   return status;

@@ -189,7 +189,9 @@ absl::Status FromForm(absl::Span<const FormPart> parts, Message* request) {
   for (const FormPart& part : parts) {
     if (part.name == "request") continue;
     std::string name = part.name;
-    if (name == "image" || name == "text") {
+    const bool is_short = (name == "image" || name == "text") &&
+                          request->GetDescriptor()->FindFieldByName(name) == nullptr;
+    if (is_short) {
       name = LongName(*request, part.name);
       if (name.empty()) return PartError(part.name, "this request takes none");
     }

@@ -18,6 +18,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "base/error.h"
+#include "base/steady_time.h"
 #include "client/web/assets.h"
 #include "google/protobuf/message.h"
 #include "imagesearch/v1/imagesearch.pb.h"
@@ -454,7 +455,7 @@ absl::Status HttpServer::Impl::RunCall(const Method& method, const Request& requ
       status =
           InvalidArgument("BAD_HEADER", "imagesearch-timeout-ms must be a whole number above 0");
     }
-    call->deadline = absl::Now() + absl::Milliseconds(ms);
+    call->deadline = SteadyNow() + absl::Milliseconds(ms);
   }
   if (status.ok()) status = runner_.Identify(request.get_header_value("Authorization"), call);
   if (status.ok()) status = body.Read(request, reader);

@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/error.h"
+#include "base/steady_time.h"
 #include "server/grpc_status.h"
 #include "server/logging.h"
 #include "server/operations/operation_log.h"
@@ -59,7 +60,7 @@ void OperationRun::Report(uint64_t done, uint64_t total) {
     entry.record.mutable_operation()->set_done(done);
     entry.record.mutable_operation()->set_total(total);
   }
-  if (absl::Now() - operations_.saved_ >= kSaveInterval) operations_.Save();
+  if (SteadyNow() - operations_.saved_ >= kSaveInterval) operations_.Save();
 }
 
 void OperationRun::Describe(const std::string& detail) {
@@ -292,7 +293,7 @@ void Operations::Trim() {
 }
 
 void Operations::Save() {
-  saved_ = absl::Now();
+  saved_ = SteadyNow();
   if (path_.empty()) return;
   OperationLog log;
   for (const auto& [number, entry] : entries_) *log.add_records() = entry.record;

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/error.h"
+#include "base/steady_time.h"
 #include "index/reembedding.h"
 #include "server/operations/picture_source.h"
 
@@ -93,10 +94,10 @@ class Reembedder {
   // With writers held: the last changes, then the switch. False: it took too long, or too much
   // changed (`*all`); writers go on, and it is to be tried again.
   absl::StatusOr<bool> CutOver(bool* all) {
-    const absl::Time until = absl::Now() + kLongestHold;
+    const absl::Time until = SteadyNow() + kLongestHold;
     reembedding_->HoldWrites(until);
     absl::StatusOr<bool> done = false;
-    while (absl::Now() < until) {
+    while (SteadyNow() < until) {
       auto changed = reembedding_->TakeChanged();
       *all = !changed.has_value();
       if (*all) break;

@@ -1,6 +1,6 @@
 // Any bytes as the files of a checkpoint: the readers answer OK, MODEL_DAMAGED or another named
 // error, and what they accept can be read to its last byte. The first byte chooses: weights, or a
-// configuration of either kind. Built and run by tests/fuzz/input_fuzzers.sh.
+// configuration of either kind. Built and run by tests/fuzz/run.sh.
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,10 +18,10 @@ namespace {
 using imagesearch::encoder::ReadConfig;
 using imagesearch::encoder::Safetensors;
 
-// In memory: a disk would be the bottleneck.
+// In the working directory, which tests/fuzz/run.sh puts in memory.
 const std::string& Folder() {
   static const std::string* folder = [] {
-    auto* path = new std::string("/dev/shm/checkpoint_fuzzer_" + std::to_string(getpid()));
+    auto* path = new std::string("checkpoint-" + std::to_string(getpid()));
     mkdir(path->c_str(), 0700);
     return path;
   }();

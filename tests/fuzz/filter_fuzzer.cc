@@ -1,5 +1,5 @@
 // Any bytes as filter text: parsing answers OK or BAD_FILTER, and what parses gives the same answer
-// from Filter::Matches and from the field index. Built and run by tests/fuzz/filter_fuzzer.sh.
+// from Filter::Matches and from the field index. Built and run by tests/fuzz/run.sh.
 #include <cstdint>
 #include <cstdlib>
 #include <string>

@@ -1,5 +1,5 @@
 // Any bytes as an image: LoadPixels answers with pixels or with INVALID_ARGUMENT, and what it
-// decodes ProbeImage has accepted. Built and run by tests/fuzz/encoder_fuzzers.sh.
+// decodes ProbeImage has accepted. Built and run by tests/fuzz/run.sh.
 #include <cstdint>
 #include <cstdlib>
 #include <vector>

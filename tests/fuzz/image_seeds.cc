@@ -1,17 +1,14 @@
-// Writes small images of every format into a folder: where the image fuzzer begins.
-// Usage: image_seeds FOLDER
-#include <fstream>
-#include <string>
-#include <vector>
-
+// Small images of every format: where the image fuzzer begins.
 #include "tests/encoder/image/made_images.h"
+#include "tests/fuzz/seeds.h"
 
-int main(int argc, char** argv) {
-  using namespace imagesearch::encoder;
-  if (argc != 2) return 2;
+namespace imagesearch::fuzz {
+
+std::vector<std::string> ImageSeeds() {
+  using namespace encoder;  // NOLINT: its makers
   const RgbImage image = Gradient(24, 17);
   const std::string palette(16, '\x30');
-  const std::vector<std::string> seeds = {
+  return {
       MakeJpeg(image),
       MakeJpeg(image, {.progressive = true}),
       MakeJpeg(image, {.cmyk = true}),
@@ -29,8 +26,6 @@ int main(int argc, char** argv) {
       MakeBmp(4, 2, 16, 0, "", std::string(16, '\x12')),
       MakeBmp(4, 2, 32, 3, "", std::string(44, '\x34')),
   };
-  for (size_t i = 0; i < seeds.size(); ++i) {
-    std::ofstream(std::string(argv[1]) + "/seed" + std::to_string(i), std::ios::binary) << seeds[i];
-  }
-  return 0;
 }
+
+}  // namespace imagesearch::fuzz

@@ -1,6 +1,6 @@
 // Any bytes as a request: on the wire, as JSON and as a form. What does not parse is
 // INVALID_ARGUMENT with a reason; what does survives the way to JSON and back. The first byte
-// chooses. Built and run by tests/fuzz/input_fuzzers.sh.
+// chooses. Built and run by tests/fuzz/run.sh.
 #include <cstdint>
 #include <cstdlib>
 #include <memory>

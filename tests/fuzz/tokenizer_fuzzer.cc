@@ -1,7 +1,7 @@
 // Any bytes as a tokenizer file of a checkpoint, and as text: loading answers with a tokenizer or
 // an error that names the file, and a tokenizer takes any text that CheckText accepts. The first
 // byte says which file; 0x80 and above: text for a fixed vocabulary. Built and run by
-// tests/fuzz/encoder_fuzzers.sh.
+// tests/fuzz/run.sh.
 #include <unistd.h>
 
 #include <cstdint>

@@ -142,7 +142,7 @@ def daemon(tmp_path):
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory):
     """One daemon for tests that need no fresh one; it must be alive and well at the end."""
-    running = Daemon(tmp_path_factory.mktemp("daemon"), "--access-log").start()
+    running = Daemon(tmp_path_factory.mktemp("daemon"), "--access-log", "--http", "127.0.0.1:0").start()
     yield running
     assert running.process.poll() is None, running.log.read_text()
     code = running.stop()

@@ -3,6 +3,7 @@ import asyncio
 import datetime
 import io
 import json
+import os
 import pathlib
 import shutil
 import subprocess
@@ -13,6 +14,8 @@ import numpy as np
 import pytest
 from page_support import ROOT, Server, draw
 from PIL import Image
+
+COMMAND = os.environ.get("IMAGESEARCH", ROOT / "build/release/client/imagesearch")
 
 
 @pytest.fixture(scope="module")
@@ -313,3 +316,64 @@ def test_asyncio_has_the_same_methods(package, server, second, files):
             await one.delete_collection("async")
 
     asyncio.run(run())
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory):
+    """A server that wants TLS, a client certificate and a key; and what a client of it needs."""
+    import certificates
+    folder = tmp_path_factory.mktemp("secure")
+    authority = certificates.Authority(folder / "authority")
+    pair, client = authority.issue("server"), authority.issue("client", common_name="notebook")
+    keys = folder / "keys.json"
+    keys.write_text('{"keys": []}')
+    made = {scope: subprocess.run([COMMAND, "key", "--file", keys, "create", scope, "--scope", scope], check=True,
+                                  capture_output=True, text=True).stdout.strip() for scope in ("read", "write")}
+    running = Server(folder, "--tls-cert", pair[0], "--tls-key", pair[1], "--tls-client-ca", authority.certificate,
+                     "--api-keys", keys, tls=authority.certificate)
+    yield running, authority, client, made, certificates
+    assert running.stop() == 0
+
+
+def test_tls_client_certificates_and_tokens(package, secure, files):
+    import grpc
+    server, authority, pair, keys, certificates = secure
+    target = f"localhost:{server.grpc_port}"
+
+    def credentials(root, client):
+        certificate, key = (part.read_bytes() for part in client) if client else (None, None)
+        return grpc.ssl_channel_credentials(root.read_bytes(), key, certificate)
+
+    def outcome(tls, token, call=lambda client: client.count(), timeout=5):
+        try:
+            with package.Client(target, tls=tls, token=token, timeout=timeout) as client:
+                call(client)
+            return "OK"
+        except package.ImageSearchError as error:
+            return f"{error.code.name} {error.reason}".strip()
+
+    good = credentials(authority.certificate, pair)
+    assert outcome(good, keys["read"], timeout=30) == "OK"
+    assert outcome(good, None) == "UNAUTHENTICATED NO_KEY"
+    assert outcome(good, keys["read"][:-1] + "!") == "UNAUTHENTICATED BAD_KEY"
+    upsert = lambda client: client.upsert(files / "fish.png", id="fish")  # noqa: E731
+    assert outcome(good, keys["read"], upsert, 30) == "PERMISSION_DENIED SCOPE"
+    assert outcome(good, keys["write"], upsert, 30) == "OK"
+    with package.Client(target, tls=good, token=keys["write"]) as client:
+        assert client.index([files / "tree.png"], progress=False).stored == 1  # the token goes with streams too
+        assert client.count() == 2
+    # No certificate of the client's, a stranger's, a server that can't be trusted, and no TLS at all.
+    stranger = certificates.Authority(files / "stranger")
+    for bad in (credentials(authority.certificate, None), credentials(authority.certificate, stranger.issue("client")),
+                credentials(stranger.certificate, pair), False):
+        assert outcome(bad, keys["read"]).split()[0] in ("UNAVAILABLE", "DEADLINE_EXCEEDED"), bad
+
+    async def awaited():
+        async with package.AsyncClient(target, tls=good, token=keys["read"]) as client:
+            assert await client.count() == 2
+        with pytest.raises(package.ImageSearchError) as caught:
+            async with package.AsyncClient(target, tls=good) as client:
+                await client.count()
+        assert caught.value.reason == "NO_KEY"
+
+    asyncio.run(awaited())

@@ -1,4 +1,5 @@
-"""Every row of the table of bad inputs, through every rpc that takes it: the right code and reason, never INTERNAL."""
+"""Every row of the table of bad inputs, through every rpc that takes it, over gRPC and over the HTTP port: the right code
+and reason, never INTERNAL."""
 import math
 import time
 
@@ -8,11 +9,23 @@ from google.protobuf import struct_pb2, timestamp_pb2
 from google.rpc import error_details_pb2, status_pb2
 from imagesearch.v1 import admin_pb2, imagesearch_pb2 as pb, types_pb2
 
+import http_port
 import pictures
 
 INVALID = 3
 BAD_IMAGES = pictures.bad()
 GOOD_IMAGES = pictures.good()
+
+
+@pytest.fixture
+def over_grpc(shared):
+    return shared
+
+
+@pytest.fixture(params=["grpc", "http"])
+def server(shared, request):
+    """The same server through either port. UpsertStream is gRPC's alone."""
+    return shared if request.param == "grpc" else http_port.HttpServer(shared)
 
 
 def reason_of(error):
@@ -74,54 +87,65 @@ def through_stream(server, image, collection=""):
     return item(reply[0].status)
 
 
-TERM_RPCS = [through_search, through_search_batch, through_encode]
+def through_classify(server, term):
+    """As its picture, or as one of its labels."""
+    if term.HasField("image"):
+        return outcome(server.images.Classify, pb.ClassifyRequest(image=term.image, labels=["a", "b"]))
+    return outcome(server.images.Classify, pb.ClassifyRequest(image=GOOD_IMAGES["png"], labels=["other", term.text],
+                                                              templates=["{}"]))
+
+
+TERM_RPCS = [through_search, through_search_batch, through_encode, through_classify]
 IMAGE_RPCS = [through_upsert, through_stream]
 
 
 @pytest.mark.parametrize("name", BAD_IMAGES)
-def test_bad_images_are_named_within_a_second(shared, name):
+def test_bad_images_are_named_within_a_second(server, name):
     content, reason = BAD_IMAGES[name]
     for rpc in TERM_RPCS:
         start = time.monotonic()
-        assert rpc(shared, pb.Term(image=content)) == (INVALID, reason), rpc.__name__
+        # A classification without bytes is one without an image.
+        expected = "BAD_REQUEST" if rpc is through_classify and not content else reason
+        assert rpc(server, pb.Term(image=content)) == (INVALID, expected), rpc.__name__
         assert time.monotonic() - start < 5  # 1 s on an idle machine; the tests share theirs
     for rpc in IMAGE_RPCS:
-        assert rpc(shared, pb.Image(id="bad", content=content)) == (INVALID, reason), rpc.__name__
+        assert rpc(server, pb.Image(id="bad", content=content)) == (INVALID, reason), rpc.__name__
     with pytest.raises(grpc.RpcError) as missing:
-        shared.images.Get(pb.GetRequest(ids=["bad"]), timeout=20)
+        server.images.Get(pb.GetRequest(ids=["bad"]), timeout=20)
     assert missing.value.code() == grpc.StatusCode.NOT_FOUND
 
 
 @pytest.mark.parametrize("name", GOOD_IMAGES)
-def test_good_images_of_every_kind_are_taken(shared, name):
+def test_good_images_of_every_kind_are_taken(server, name):
     content = GOOD_IMAGES[name]
     for rpc in TERM_RPCS:
-        assert rpc(shared, pb.Term(image=content)) == (0, ""), rpc.__name__
+        assert rpc(server, pb.Term(image=content)) == (0, ""), rpc.__name__
     for rpc in IMAGE_RPCS:
-        assert rpc(shared, pb.Image(id="good " + name, content=content)) == (0, ""), rpc.__name__
-    hits = shared.images.Search(pb.SearchRequest(query=pb.Query(terms=[pb.Term(image=content)]), limit=1), timeout=20).hits
+        assert rpc(server, pb.Image(id="good " + name, content=content)) == (0, ""), rpc.__name__
+    hits = server.images.Search(pb.SearchRequest(query=pb.Query(terms=[pb.Term(image=content)]), limit=1), timeout=20).hits
     assert hits[0].score > 0.999
 
 
 @pytest.mark.parametrize("text, reason", [("", "EMPTY_TEXT"), ("x" * 4097, "TEXT_TOO_LONG"), ("a\0b", "NUL_IN_TEXT")])
-def test_bad_texts_are_named(shared, text, reason):
+def test_bad_texts_are_named(server, text, reason):
     for rpc in TERM_RPCS:
-        assert rpc(shared, pb.Term(text=text)) == (INVALID, reason), rpc.__name__
+        expected = "BAD_LABELS" if rpc is through_classify and not text else reason
+        assert rpc(server, pb.Term(text=text)) == (INVALID, expected), rpc.__name__
 
 
 @pytest.mark.parametrize("text", ["x" * 4096, "a " * 500, "\U0001F600" * 200, "\u202eabc", "a\u200db", "\u0301", "\ufffd",
                                   "<|endoftext|>", "\t\n", "日本語", "نص عربي"])
-def test_odd_texts_are_fine(shared, text):
+def test_odd_texts_are_fine(server, text):
     for rpc in TERM_RPCS:
-        assert rpc(shared, pb.Term(text=text)) == (0, ""), rpc.__name__
+        assert rpc(server, pb.Term(text=text)) == (0, ""), rpc.__name__
 
 
-def test_long_texts_are_cut_and_flagged(shared):
+def test_long_texts_are_cut_and_flagged(server):
     long, short = "one two three " * 100, "one two three"
     for text, cut in ((long, True), (short, False)):
-        assert shared.images.Search(pb.SearchRequest(query=pb.Query(terms=[pb.Term(text=text)])),
+        assert server.images.Search(pb.SearchRequest(query=pb.Query(terms=[pb.Term(text=text)])),
                                     timeout=20).truncated_text is cut
-        assert shared.images.Encode(pb.EncodeRequest(inputs=[pb.EncodeInput(text=text)]),
+        assert server.images.Encode(pb.EncodeRequest(inputs=[pb.EncodeInput(text=text)]),
                                     timeout=20).results[0].truncated_text is cut
 
 
@@ -132,18 +156,18 @@ def raw(server, method, request):
     return outcome(call, request)
 
 
-METHODS = [f"ImageSearch/{m}" for m in ("Search", "SearchBatch", "Encode", "Upsert", "Get", "Delete",
-                                          "UpdateMetadata", "Count", "List")] + [
-    f"Admin/{m}" for m in ("CreateCollection", "GetCollection", "ListCollections", "DeleteCollection", "GetServerInfo")]
+METHODS = [f"{service.name}/{method.name}"
+           for service in (pb.DESCRIPTOR.services_by_name["ImageSearch"], admin_pb2.DESCRIPTOR.services_by_name["Admin"])
+           for method in service.methods if not method.server_streaming]
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_malformed_bytes_are_the_callers_error(shared, method):
+def test_malformed_bytes_are_the_callers_error(over_grpc, method):
     for junk in (b"\xff" * 20, b"\x0a\xff\xff\xff\xff\x0f", b"\x0a\x05ab", b"\x0b" * 200):
-        assert raw(shared, method, junk) == (INVALID, "BAD_REQUEST")
+        assert raw(over_grpc, method, junk) == (INVALID, "BAD_REQUEST")
 
 
-def test_invalid_utf8_is_the_callers_error(shared):
+def test_invalid_utf8_is_the_callers_error(over_grpc):
     def with_bad_text(message):
         data = message.SerializeToString()
         assert data.count(b"MARK") == 1
@@ -161,8 +185,8 @@ def test_invalid_utf8_is_the_callers_error(shared):
         ("ImageSearch/List", pb.ListRequest(filter="MARK")),
         ("Admin/GetCollection", admin_pb2.GetCollectionRequest(collection="MARK")),
     ]:
-        assert raw(shared, method, with_bad_text(message)) == (INVALID, "INVALID_UTF8"), method
-    call = shared.channel.stream_stream("/imagesearch.v1.ImageSearch/UpsertStream",
+        assert raw(over_grpc, method, with_bad_text(message)) == (INVALID, "INVALID_UTF8"), method
+    call = over_grpc.channel.stream_stream("/imagesearch.v1.ImageSearch/UpsertStream",
                                         response_deserializer=pb.UpsertStreamResponse.FromString)
     bad = with_bad_text(pb.UpsertStreamRequest(sequence=9, image=pb.Image(id="MARK", content=b"x")))
     acks = list(call(iter([bad]), timeout=20))
@@ -172,14 +196,14 @@ def test_invalid_utf8_is_the_callers_error(shared):
     assert reason_of(error.value) == (INVALID, "BAD_REQUEST")
 
 
-def test_messages_nested_too_deep_are_refused(shared):
+def test_messages_nested_too_deep_are_refused(over_grpc):
     value = b""
     for _ in range(150):  # a Struct in a Struct ...: fields{key, value{struct_value}}
         inner = b"\x2a" + varint(len(value)) + value
         entry = b"\x0a\x01k\x12" + varint(len(inner)) + inner
         value = b"\x0a" + varint(len(entry)) + entry
     image = b"\x0a\x01a" + b"\x22" + varint(len(value)) + value
-    assert raw(shared, "ImageSearch/Upsert", b"\x12" + varint(len(image)) + image) == (INVALID, "BAD_REQUEST")
+    assert raw(over_grpc, "ImageSearch/Upsert", b"\x12" + varint(len(image)) + image) == (INVALID, "BAD_REQUEST")
 
 
 def varint(number):
@@ -190,8 +214,8 @@ def varint(number):
     return out + bytes([number])
 
 
-def test_bad_vectors_are_named(shared):
-    dimension = shared.admin.GetServerInfo(admin_pb2.GetServerInfoRequest(), timeout=20).model.dimension
+def test_bad_vectors_are_named(server):
+    dimension = server.admin.GetServerInfo(admin_pb2.GetServerInfoRequest(), timeout=20).model.dimension
     nan, inf = math.nan, math.inf
     cases = [([], "DIM_MISMATCH"), ([1.0] * (dimension - 1), "DIM_MISMATCH"), ([1.0] * (dimension + 1), "DIM_MISMATCH"),
              ([nan] + [1.0] * (dimension - 1), "NOT_FINITE"), ([1.0] * (dimension - 1) + [-inf], "NOT_FINITE"),
@@ -199,17 +223,17 @@ def test_bad_vectors_are_named(shared):
     for values, reason in cases:
         vector = types_pb2.Vector(values=values)
         for rpc in (through_search, through_search_batch):
-            assert rpc(shared, pb.Term(vector=vector)) == (INVALID, reason)
+            assert rpc(server, pb.Term(vector=vector)) == (INVALID, reason)
         for rpc in IMAGE_RPCS:
-            assert rpc(shared, pb.Image(id="v", vector=vector)) == (INVALID, reason)
+            assert rpc(server, pb.Image(id="v", vector=vector)) == (INVALID, reason)
 
 
-def test_vectors_of_any_length_are_normalised(shared):
-    dimension = shared.admin.GetServerInfo(admin_pb2.GetServerInfoRequest(), timeout=20).model.dimension
+def test_vectors_of_any_length_are_normalised(server):
+    dimension = server.admin.GetServerInfo(admin_pb2.GetServerInfoRequest(), timeout=20).model.dimension
     for scale in (1e-30, 1e30, 3.4e38):
         values = [scale] + [0.0] * (dimension - 1)
-        assert through_upsert(shared, pb.Image(id="axis", vector=types_pb2.Vector(values=values))) == (0, "")
-        reply = shared.images.Search(pb.SearchRequest(
+        assert through_upsert(server, pb.Image(id="axis", vector=types_pb2.Vector(values=values))) == (0, "")
+        reply = server.images.Search(pb.SearchRequest(
             query=pb.Query(terms=[pb.Term(vector=types_pb2.Vector(values=values))]), limit=1), timeout=20)
         assert reply.hits[0].id == "axis" and abs(reply.hits[0].score - 1) < 1e-5
 
@@ -228,10 +252,10 @@ def test_vectors_of_any_length_are_normalised(shared):
     (dict(query=pb.Query(terms=[pb.Term(text="x"), pb.Term(text="x", weight=-1)])), "ZERO_NORM"),
     (dict(query=pb.Query(terms=[pb.Term(id="x" * 257)])), "BAD_ID"),
 ])
-def test_bad_searches_are_named(shared, change, reason):
+def test_bad_searches_are_named(server, change, reason):
     request = pb.SearchRequest(**{"query": pb.Query(terms=[pb.Term(text="x")]), **change})
-    assert outcome(shared.images.Search, request) == (INVALID, reason)
-    reply = shared.images.SearchBatch(pb.SearchBatchRequest(requests=[request]), timeout=20)
+    assert outcome(server.images.Search, request) == (INVALID, reason)
+    reply = server.images.SearchBatch(pb.SearchBatchRequest(requests=[request]), timeout=20)
     assert item(reply.results[0].status) == (INVALID, reason)
 
 
@@ -252,69 +276,70 @@ def struct(**fields):
     (pb.Image(id="a", content=GOOD_IMAGES["png"], expire_time=timestamp_pb2.Timestamp(seconds=2**62)), "BAD_TIME"),
     (pb.Image(id="a", content=GOOD_IMAGES["png"], expire_time=timestamp_pb2.Timestamp(nanos=-1)), "BAD_TIME"),
 ])
-def test_bad_ids_metadata_and_times_are_named(shared, image, reason):
+def test_bad_ids_metadata_and_times_are_named(server, image, reason):
     for rpc in IMAGE_RPCS:
-        assert rpc(shared, image) == (INVALID, reason), rpc.__name__
+        assert rpc(server, image) == (INVALID, reason), rpc.__name__
 
 
-def test_values_at_the_limit_are_fine(shared):
+def test_values_at_the_limit_are_fine(server):
     keys = struct(**{f"k{i}": i for i in range(64)})
     for rpc in IMAGE_RPCS:
-        assert rpc(shared, pb.Image(id="x" * 256, content=GOOD_IMAGES["png"], metadata=keys)) == (0, "")
-    assert shared.images.Delete(pb.DeleteRequest(ids=["x" * 256]), timeout=20).deleted == 1
+        assert rpc(server, pb.Image(id="x" * 256, content=GOOD_IMAGES["png"], metadata=keys)) == (0, "")
+    assert server.images.Delete(pb.DeleteRequest(ids=["x" * 256]), timeout=20).deleted == 1
 
 
-def test_unknown_collections_are_not_found(shared):
+def test_unknown_collections_are_not_found(server):
     missing = (5, "NO_SUCH_COLLECTION")
     term = pb.Query(terms=[pb.Term(text="x")])
     for call, request in [
-        (shared.images.Search, pb.SearchRequest(collection="nowhere", query=term)),
-        (shared.images.Upsert, pb.UpsertRequest(collection="nowhere", images=[pb.Image(id="a", content=b"x")])),
-        (shared.images.Get, pb.GetRequest(collection="nowhere", ids=["a"])),
-        (shared.images.Delete, pb.DeleteRequest(collection="nowhere", ids=["a"])),
-        (shared.images.Count, pb.CountRequest(collection="nowhere")),
-        (shared.images.List, pb.ListRequest(collection="nowhere")),
-        (shared.admin.GetCollection, admin_pb2.GetCollectionRequest(collection="nowhere")),
-        (shared.admin.DeleteCollection, admin_pb2.DeleteCollectionRequest(collection="nowhere")),
+        (server.images.Search, pb.SearchRequest(collection="nowhere", query=term)),
+        (server.images.Upsert, pb.UpsertRequest(collection="nowhere", images=[pb.Image(id="a", content=b"x")])),
+        (server.images.Get, pb.GetRequest(collection="nowhere", ids=["a"])),
+        (server.images.Delete, pb.DeleteRequest(collection="nowhere", ids=["a"])),
+        (server.images.Count, pb.CountRequest(collection="nowhere")),
+        (server.images.List, pb.ListRequest(collection="nowhere")),
+        (server.admin.GetCollection, admin_pb2.GetCollectionRequest(collection="nowhere")),
+        (server.admin.DeleteCollection, admin_pb2.DeleteCollectionRequest(collection="nowhere")),
     ]:
         assert outcome(call, request) == missing
-    assert through_stream(shared, pb.Image(id="a", content=b"x"), "nowhere") == missing
+    assert through_stream(server, pb.Image(id="a", content=b"x"), "nowhere") == missing
 
 
-def test_requests_with_nothing_or_too_much_are_named(shared):
+def test_requests_with_nothing_or_too_much_are_named(server):
     empty, many = (INVALID, "EMPTY_REQUEST"), (INVALID, "TOO_MANY")
     image = pb.Image(id="a", content=b"x")
-    assert outcome(shared.images.SearchBatch, pb.SearchBatchRequest()) == empty
-    assert outcome(shared.images.SearchBatch, pb.SearchBatchRequest(requests=[pb.SearchRequest()] * 101)) == many
-    assert outcome(shared.images.Encode, pb.EncodeRequest()) == empty
-    assert outcome(shared.images.Encode, pb.EncodeRequest(inputs=[pb.EncodeInput(text="x")] * 257)) == many
-    assert outcome(shared.images.Upsert, pb.UpsertRequest()) == empty
-    assert outcome(shared.images.Upsert, pb.UpsertRequest(images=[image] * 257)) == many
-    assert outcome(shared.images.Get, pb.GetRequest()) == empty
-    assert outcome(shared.images.Get, pb.GetRequest(ids=[str(i) for i in range(1001)])) == many
-    assert outcome(shared.images.Delete, pb.DeleteRequest()) == (INVALID, "BAD_REQUEST")
-    assert outcome(shared.images.Delete, pb.DeleteRequest(ids=["a"], filter="a = 1")) == (INVALID, "BAD_REQUEST")
-    assert outcome(shared.images.Count, pb.CountRequest(filter="a =")) == (INVALID, "BAD_FILTER")
-    assert outcome(shared.images.List, pb.ListRequest(page_size=1001)) == (INVALID, "BAD_PAGE_SIZE")
-    assert outcome(shared.images.List, pb.ListRequest(page_token="nonsense")) == (INVALID, "BAD_PAGE_TOKEN")
+    assert outcome(server.images.SearchBatch, pb.SearchBatchRequest()) == empty
+    assert outcome(server.images.SearchBatch, pb.SearchBatchRequest(requests=[pb.SearchRequest()] * 101)) == many
+    assert outcome(server.images.Encode, pb.EncodeRequest()) == empty
+    assert outcome(server.images.Encode, pb.EncodeRequest(inputs=[pb.EncodeInput(text="x")] * 257)) == many
+    assert outcome(server.images.Upsert, pb.UpsertRequest()) == empty
+    assert outcome(server.images.Upsert, pb.UpsertRequest(images=[image] * 257)) == many
+    assert outcome(server.images.Get, pb.GetRequest()) == empty
+    assert outcome(server.images.Get, pb.GetRequest(ids=[str(i) for i in range(1001)])) == many
+    assert outcome(server.images.Delete, pb.DeleteRequest()) == (INVALID, "BAD_REQUEST")
+    assert outcome(server.images.Delete, pb.DeleteRequest(ids=["a"], filter="a = 1")) == (INVALID, "BAD_REQUEST")
+    assert outcome(server.images.Count, pb.CountRequest(filter="a =")) == (INVALID, "BAD_FILTER")
+    assert outcome(server.images.List, pb.ListRequest(page_size=1001)) == (INVALID, "BAD_PAGE_SIZE")
+    assert outcome(server.images.List, pb.ListRequest(page_token="nonsense")) == (INVALID, "BAD_PAGE_TOKEN")
 
 
-def test_create_only_and_duplicates(shared):
+def test_create_only_and_duplicates(server):
+    server.images.Delete(pb.DeleteRequest(ids=["once", "twice"]), timeout=20)
     image = pb.Image(id="once", content=GOOD_IMAGES["png"])
     def create():
-        reply = shared.images.Upsert(pb.UpsertRequest(images=[image], create_only=True), timeout=20)
+        reply = server.images.Upsert(pb.UpsertRequest(images=[image], create_only=True), timeout=20)
         return item(reply.results[0].status)
     assert create() == (0, "")
     assert create() == (6, "ALREADY_EXISTS")
     twice = [pb.Image(id="twice", content=GOOD_IMAGES["png"], metadata=struct(n=n)) for n in (1, 2)]
-    reply = shared.images.Upsert(pb.UpsertRequest(images=twice), timeout=20)
+    reply = server.images.Upsert(pb.UpsertRequest(images=twice), timeout=20)
     assert [item(r.status) for r in reply.results] == [(0, "")] * 2
-    assert shared.images.Get(pb.GetRequest(ids=["twice"]), timeout=20).images[0].metadata["n"] == 2
+    assert server.images.Get(pb.GetRequest(ids=["twice"]), timeout=20).images[0].metadata["n"] == 2
 
 
-def test_bad_collections_are_named(shared):
+def test_bad_collections_are_named(server):
     def create(**fields):
-        return outcome(shared.admin.CreateCollection,
+        return outcome(server.admin.CreateCollection,
                        admin_pb2.CreateCollectionRequest(collection=types_pb2.Collection(**fields)))
     for name in ("", "Upper", "-dash", "a" * 65, "sl/ash", "é"):
         assert create(name=name, dimension=4) == (INVALID, "BAD_NAME"), name
@@ -329,14 +354,59 @@ def test_bad_collections_are_named(shared):
     assert create(name="default") == (6, "ALREADY_EXISTS")
 
 
-def test_collections_of_ready_vectors_refuse_texts_and_images(shared):
+def test_collections_of_ready_vectors_refuse_texts_and_images(server):
     collection = types_pb2.Collection(name="ready", dimension=4)
-    shared.admin.CreateCollection(admin_pb2.CreateCollectionRequest(collection=collection), timeout=20)
+    server.admin.CreateCollection(admin_pb2.CreateCollectionRequest(collection=collection), timeout=20)
     no_model = (9, "NO_MODEL")
     for term in (pb.Term(text="x"), pb.Term(image=GOOD_IMAGES["png"])):
-        assert outcome(shared.images.Search,
+        assert outcome(server.images.Search,
                        pb.SearchRequest(collection="ready", query=pb.Query(terms=[term]))) == no_model
     for rpc in IMAGE_RPCS:
-        assert rpc(shared, pb.Image(id="a", content=GOOD_IMAGES["png"]), "ready") == no_model
-        assert rpc(shared, pb.Image(id="a", vector=types_pb2.Vector(values=[1, 2, 3, 4])), "ready") == (0, "")
-    shared.admin.DeleteCollection(admin_pb2.DeleteCollectionRequest(collection="ready"), timeout=20)
+        assert rpc(server, pb.Image(id="a", content=GOOD_IMAGES["png"]), "ready") == no_model
+        assert rpc(server, pb.Image(id="a", vector=types_pb2.Vector(values=[1, 2, 3, 4])), "ready") == (0, "")
+    server.admin.DeleteCollection(admin_pb2.DeleteCollectionRequest(collection="ready"), timeout=20)
+
+
+def reason_in(reply):
+    return reply["code"], next(detail["reason"] for detail in reply["details"] if "reason" in detail)
+
+
+@pytest.mark.parametrize("name", BAD_IMAGES)
+def test_bad_images_in_forms_are_named(over_grpc, name):
+    server = http_port.HttpServer(over_grpc)
+    content, reason = BAD_IMAGES[name]
+    status, reply = server.form("search", [("image", content)])
+    assert (status, *reason_in(reply)) == (400, INVALID, reason)
+    status, reply = server.form("classify", [("image", content), ("labels[0]", b"a"), ("labels[1]", b"b")])
+    assert (status, *reason_in(reply)) == (400, INVALID, reason if content else "BAD_REQUEST")
+    for path, more in (("encode", []), ("upsert", [("images[0].id", b"form")])):
+        status, reply = server.form(path, [("image", content), *more])
+        assert status == 200
+        assert (reply["results"][0]["status"]["code"], reply["results"][0]["status"]["reason"]) == (INVALID, reason), path
+
+
+@pytest.mark.parametrize("body, reason", [
+    (b"{", "BAD_JSON"), (b"[]", "BAD_JSON"), (b'{"nosuch": 1}', "BAD_JSON"),
+    (b'{"query": ' + b"[" * 5000, "BAD_JSON"), (b'{"filter": "\xff\xfe"}', "BAD_JSON"), (b'{"limit": 1e99}', "BAD_JSON"),
+])
+def test_bad_json_is_the_callers_error(over_grpc, body, reason):
+    server = http_port.HttpServer(over_grpc)
+    import urllib.error
+    import urllib.request
+    request = urllib.request.Request(f"{server.base}/v1/search", body, {"Content-Type": "application/json"})
+    with pytest.raises(urllib.error.HTTPError) as error:
+        urllib.request.urlopen(request, timeout=30)
+    error = http_port.HttpError(error.value.code, error.value.read())
+    assert reason_of(error) == (INVALID, reason)
+
+
+def test_bad_merge_patches_are_named(server):
+    server.images.Upsert(pb.UpsertRequest(images=[pb.Image(id="patched", content=GOOD_IMAGES["png"])]), timeout=20)
+    for patch in (struct(k="x" * 16384), struct(**{f"k{i}": i for i in range(65)})):
+        request = pb.UpdateMetadataRequest(ids=["patched"], merge_patch=patch)
+        # The patch itself may be refused, or the one image that it makes too large.
+        try:
+            found = item(server.images.UpdateMetadata(request, timeout=20).results[0])
+        except grpc.RpcError as error:
+            found = reason_of(error)
+        assert found == (INVALID, "METADATA_TOO_LARGE")

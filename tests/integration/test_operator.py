@@ -60,6 +60,8 @@ def test_every_metric_of_the_dashboard_and_the_alerts_is_exported(tmp_path, daem
         (folder / f"{i}.png").write_bytes(pictures.encode(pictures.picture(i)))
     subprocess.run([*command, "--token", made, "index", folder], check=True, capture_output=True)
     subprocess.run([*command, "--token", made, "search", "a box"], check=True, capture_output=True)
+    # An index snapshot, which four pictures alone would not get.
+    subprocess.run([*command, "--token", made, "compact", "--wait"], check=True, capture_output=True)
     wanted = set().union(*named().values())
     missing = wanted
     while missing and time.monotonic() < deadline:

@@ -107,6 +107,17 @@ TEST(HttpFormTest, ImagesMetadataAndIds) {
   EXPECT_EQ(encode.inputs(1).image(), "b");
 }
 
+// A form could not classify an upload: `image` was taken for the short name, which Classify has
+// not.
+TEST(HttpFormTest, AFieldThatIsNamedImageIsThatField) {
+  v1::ClassifyRequest request;
+  ASSERT_TRUE(
+      FromForm({{"image", "\xff\xd8"}, {"labels[0]", "a"}, {"labels[1]", "b"}}, &request).ok());
+  EXPECT_EQ(request.image(), "\xff\xd8");
+  EXPECT_EQ(request.labels_size(), 2);
+  EXPECT_FALSE(FromForm({{"text", "a"}}, &request).ok());
+}
+
 TEST(HttpFormTest, MistakesNameThePart) {
   const auto error = [](const FormPart& part) {
     v1::SearchRequest request;

@@ -7,15 +7,19 @@
 
 #include <chrono>
 #include <functional>
+#include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "absl/time/clock.h"
+#include "base/error.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/grpc/acceptor.h"
 #include "server/health/watchdog.h"
+#include "server/reply_budget.h"
 #include "server/security/client_shares.h"
 #include "tests/server/running_server.h"
 
@@ -74,6 +78,33 @@ TEST(ClientSharesTest, WhatIsGivenBackCanBeTakenAgain) {
   EXPECT_EQ(shares.clients(), 1u);
   shares.Give("b", 0, 3);
   EXPECT_EQ(shares.clients(), 0u);
+}
+
+TEST(ReplyBudgetTest, RepliesThatNobodyReadsFillTheClientsShareThenTheWhole) {
+  auto budget = std::make_shared<ReplyBudget>(1000, 0.5);
+  const auto take = [&](const std::string& client, uint64_t bytes, bool always, CallContext* call) {
+    call->client = client;
+    return std::string(ReasonOf(budget->Take(bytes, always, call)));
+  };
+  std::optional<CallContext> a1(std::in_place), a2(std::in_place), b1(std::in_place);
+  CallContext a3, b2, c;
+  EXPECT_EQ(take("a", 300, false, &*a1), "");
+  EXPECT_EQ(take("a", 201, false, &a3), "CLIENT_SHARE");
+  EXPECT_EQ(take("a", 200, false, &*a2), "");
+  EXPECT_EQ(take("b", 450, false, &*b1), "");
+  EXPECT_EQ(take("c", 51, false, &c), "OVERLOADED");
+  EXPECT_EQ(budget->bytes(), 950u);
+  // What a write answers is told in any case.
+  EXPECT_EQ(take("a", 10, true, &a3), "");
+  EXPECT_EQ(budget->bytes(), 960u);
+  // Room comes back with the calls, also after the runner that made the budget is gone.
+  a1.reset();
+  EXPECT_EQ(take("c", 51, false, &c), "");
+  a2.reset();
+  b1.reset();
+  // A single reply may be larger than the share.
+  EXPECT_EQ(take("b", 800, false, &b2), "");
+  budget.reset();
 }
 
 TEST(LimitsTest, OneClientCantOpenEveryStream) {

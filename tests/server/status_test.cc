@@ -1,8 +1,14 @@
 // Errors on their way to the wire, and bytes on their way in.
 #include "absl/status/status.h"
 
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <fstream>
 #include <thread>
 
+#include "absl/time/clock.h"
 #include "base/error.h"
 #include "gmock/gmock.h"
 #include "google/rpc/error_details.pb.h"
@@ -151,6 +157,30 @@ TEST(WorkerPoolTest, RefusesOnlyWhenThreadsAndQueueAreFull) {
 
 // The count of free threads once drifted when a finishing thread took the task that a waiting one
 // was woken for: a pool without a queue then refused although all its threads were idle.
+TEST(WorkerPoolTest, AThreadThatCantBeMadeRefusesTheTaskAndIsTriedAgain) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers need the address space";
+#endif
+  std::atomic<int> ran{0};
+  WorkerPool pool("test", 2, 4);
+  WorkerPool::Task task = [&ran] { ran.fetch_add(1); };
+  rlimit whole;
+  ASSERT_EQ(getrlimit(RLIMIT_AS, &whole), 0);
+  std::ifstream statm("/proc/self/statm");
+  uint64_t pages = 0;
+  ASSERT_TRUE(statm >> pages);
+  // Room for what is allocated here, but not for the stack of a thread.
+  const rlimit tight{pages * static_cast<uint64_t>(sysconf(_SC_PAGESIZE)) + (1 << 20),
+                     whole.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_AS, &tight), 0);
+  const bool taken = pool.TrySubmit(task);
+  ASSERT_EQ(setrlimit(RLIMIT_AS, &whole), 0);
+  EXPECT_FALSE(taken);
+  EXPECT_EQ(pool.queued(), 0u);
+  EXPECT_TRUE(pool.TrySubmit(task));
+  while (ran == 0) absl::SleepFor(absl::Milliseconds(1));
+}
+
 TEST(WorkerPoolTest, ThreadsThatWereOvertakenStayAvailable) {
   WorkerPool pool("test", 2, 0);
   for (int i = 0; i < 3000; ++i) {
