@@ -181,7 +181,7 @@ def run(server, options, stored, asked, subjects):
             rows.setdefault((kind, "best fixed score for this kind"), []).append(
                 judged[kind, 1].at(judged[kind, 1].best_cut()))
             rows.setdefault((kind, "one fixed score for both kinds"), []).append(judged[kind, 1].at(common))
-        server.call("delete-collection", {"name": name})
+        server.call("delete-collection", {"collection": name})
     print("| queries | cut | precision | recall | F1 | absent subjects: nothing |\n|---|---|---|---|---|---|")
     for (kind, cut), values in rows.items():
         precision, recall, nothing = (statistics.mean(v[i] for v in values) for i in range(3))

@@ -8,6 +8,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 
 import numpy as np
@@ -192,7 +193,7 @@ def second(package, tmp_path_factory):
     shutil.copytree(ROOT / "encoder/models/imagesearch-lite-v1", folder / "models/lite")
     running = Server(folder, "--models-dir", str(folder / "models"), "--backup-dir", str(folder / "backups"))
     with package.Client(f"127.0.0.1:{running.grpc_port}") as one:
-        yield one, running
+        yield one, folder
     assert running.stop() == 0
 
 
@@ -268,12 +269,17 @@ def test_collections_aliases_and_originals(client, files):
 
 
 def test_models_and_operations(second, files):
-    client, _ = second
+    client, folder = second
     listed = client.models()
     assert list(listed.available) == ["lite"] and len(listed.models) == 1
     asked = client.load_model("lite", precision="int8", check_only=True)
     assert asked.estimated_bytes > 10 << 20 and not asked.HasField("model")
     loaded = client.load_model("lite", precision="int8")
+    # Its collections' indexes get a sample of texts, as those of the models of the start do.
+    end = time.monotonic() + 60
+    while len(list((folder / "data/texts").glob("*.f32"))) < 2:
+        assert time.monotonic() < end, "no sample of texts for the model"
+        time.sleep(0.1)
     client.create_collection("photos", keep_originals=True)
     for name in ("fish", "tree", "heart"):
         client.upsert(files / f"{name}.png", id=name, collection="photos")
