@@ -2,19 +2,18 @@
 import asyncio
 import datetime
 import io
-import os
+import json
 import pathlib
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 
 import numpy as np
 import pytest
 from page_support import ROOT, Server, draw
 from PIL import Image
-
-COMMAND = os.environ.get("IMAGESEARCH", ROOT / "build/release/client/imagesearch")
 
 
 @pytest.fixture(scope="module")
@@ -183,61 +182,140 @@ def test_an_array_with_alpha_and_one_of_grey(client):
 
 
 @pytest.fixture(scope="module")
-def secure(tmp_path_factory):
-    """A server that wants TLS, a client certificate and a key; and what a client of it needs."""
-    import certificates
-    folder = tmp_path_factory.mktemp("secure")
-    authority = certificates.Authority(folder / "authority")
-    pair, client = authority.issue("server"), authority.issue("client", common_name="notebook")
-    keys = folder / "keys.json"
-    keys.write_text('{"keys": []}')
-    made = {scope: subprocess.run([COMMAND, "key", "--file", keys, "create", scope, "--scope", scope], check=True,
-                                  capture_output=True, text=True).stdout.strip() for scope in ("read", "write")}
-    running = Server(folder, "--tls-cert", pair[0], "--tls-key", pair[1], "--tls-client-ca", authority.certificate,
-                     "--api-keys", keys, tls=authority.certificate)
-    yield running, authority, client, made, certificates
+def second(package, tmp_path_factory):
+    """A server with what the calls of operations need."""
+    folder = tmp_path_factory.mktemp("second")
+    for name in ("models", "backups"):
+        (folder / name).mkdir()
+    shutil.copytree(ROOT / "encoder/models/imagesearch-lite-v1", folder / "models/lite")
+    running = Server(folder, "--models-dir", str(folder / "models"), "--backup-dir", str(folder / "backups"))
+    with package.Client(f"127.0.0.1:{running.grpc_port}") as one:
+        yield one, folder
     assert running.stop() == 0
 
 
-def test_tls_client_certificates_and_tokens(package, secure, files):
-    import grpc
-    server, authority, pair, keys, certificates = secure
-    target = f"localhost:{server.grpc_port}"
+def test_duplicates_at_upload_in_results_and_as_a_report(client, package, server, files):
+    fish = (files / "fish.png").read_bytes()
+    small = Image.open(io.BytesIO(fish)).resize((200, 200))
+    client.upsert(fish, id="fish", source_uri="file:///fish.png")
+    client.upsert(files / "tree.png", id="tree")
+    outcome = client.upsert(fish, id="again", on_duplicate="skip", duplicate_tier="bytes")
+    assert outcome.skipped and [(one.id, one.tier) for one in outcome.duplicates] == [("fish", "bytes")]
+    outcome = client.upsert(small, id="small", on_duplicate="report")
+    assert not outcome.skipped and [(one.id, one.tier) for one in outcome.duplicates] == [("fish", "picture")]
+    report = client.index([{"image": fish, "id": "third"}, files / "heart.png"], on_duplicate="skip", progress=False)
+    assert (report.stored, report.skipped, report.failures) == (1, 1, [])
+    (group,) = client.find_duplicates()
+    assert [one.id for one in group.images] == ["fish", "small"] and group.images[1].tier == "picture"
+    assert list(client.find_duplicates("bytes")) == []
+    (group,) = client.find_duplicates("look-alike", min_score=0.9, filter='NOT id = "heart"')
+    assert {one.id for one in group.images} == {"fish", "small"}
+    hits = client.search(fish, ranking=package.Ranking(collapse="picture"))
+    assert len(hits) == 3
+    assert {hits[0].id, hits[0].duplicates[0].id} == {"fish", "small"}
+    assert client.get("fish")[0].source_uri == "file:///fish.png"
+    assert client.count(min_version=outcome.version) == client.count() and outcome.version > 0
+    with pytest.raises(package.ImageSearchError, match="VERSION_NOT_REACHED|DEADLINE"):
+        package.Client(f"127.0.0.1:{server.grpc_port}", timeout=1).get("fish", min_version=1 << 40)
+    with pytest.raises(ValueError, match="none of bytes"):
+        client.find_duplicates("exact").__next__()
+    with pytest.raises(ValueError):
+        client.index([fish], on_duplicate="drop", progress=False)
 
-    def credentials(root, client):
-        certificate, key = (part.read_bytes() for part in client) if client else (None, None)
-        return grpc.ssl_channel_credentials(root.read_bytes(), key, certificate)
 
-    def outcome(tls, token, call=lambda client: client.count(), timeout=5):
-        try:
-            with package.Client(target, tls=tls, token=token, timeout=timeout) as client:
-                call(client)
-            return "OK"
-        except package.ImageSearchError as error:
-            return f"{error.code.name} {error.reason}".strip()
+def test_metadata_labels_and_exports(client, package, files, tmp_path):
+    for name in ("fish", "tree", "heart"):
+        client.upsert(files / f"{name}.png", id=name, metadata={"draft": True, "camera": {"lens": "x", "body": "y"}})
+    report = client.update_metadata({"draft": None, "camera": {"lens": None}}, ["fish", "nobody"])
+    assert (report.matched, report.updated, report.missing) == (1, 1, ["nobody"])
+    assert client.get("fish")[0].metadata == {"camera": {"body": "y"}}
+    assert client.update_metadata({"seen": 1}, filter="draft = true").updated == 2
+    assert client.count("seen = 1") == 2 and client.count(ids=["fish", "nobody"]) == 1
+    labels = ["a fish", "a tree", "a heart"]
+    (one,) = client.classify(labels, files / "tree.png", templates=["{}"])
+    assert one.labels[0].label == "a tree" and sum(label.probability for label in one.labels) == pytest.approx(1, abs=1e-3)
+    found, missing = client.classify(labels, ids=["fish", "nobody"], top=1)
+    assert [label.label for label in found.labels] == ["a fish"] and missing.error.code.name == "NOT_FOUND"
+    kinds = {each.id: each.labels[0].label for each in client.classify_all(labels, write_field="kind", page_size=2)}
+    assert kinds["fish"] == "a fish" and len(kinds) == 3 and client.count('kind = "a fish"') == 1
+    with pytest.raises(ValueError, match="one of the two"):
+        client.classify(labels)
+    # What is exported can be stored again by the command's import, or here.
+    assert client.export(tmp_path / "all.jsonl") == 3
+    rows = [json.loads(line) for line in (tmp_path / "all.jsonl").read_text().splitlines()]
+    assert [row["id"] for row in rows] == ["fish", "heart", "tree"] and rows[0]["metadata"]["kind"] == "a fish"
+    assert client.search(np.array(rows[0]["vector"]))[0].id == "fish"
 
-    good = credentials(authority.certificate, pair)
-    assert outcome(good, keys["read"], timeout=30) == "OK"
-    assert outcome(good, None) == "UNAUTHENTICATED NO_KEY"
-    assert outcome(good, keys["read"][:-1] + "!") == "UNAUTHENTICATED BAD_KEY"
-    upsert = lambda client: client.upsert(files / "fish.png", id="fish")  # noqa: E731
-    assert outcome(good, keys["read"], upsert, 30) == "PERMISSION_DENIED SCOPE"
-    assert outcome(good, keys["write"], upsert, 30) == "OK"
-    with package.Client(target, tls=good, token=keys["write"]) as client:
-        assert client.index([files / "tree.png"], progress=False).stored == 1  # the token goes with streams too
-        assert client.count() == 2
-    # No certificate of the client's, a stranger's, a server that can't be trusted, and no TLS at all.
-    stranger = certificates.Authority(files / "stranger")
-    for bad in (credentials(authority.certificate, None), credentials(authority.certificate, stranger.issue("client")),
-                credentials(stranger.certificate, pair), False):
-        assert outcome(bad, keys["read"]).split()[0] in ("UNAVAILABLE", "DEADLINE_EXCEEDED"), bad
 
-    async def awaited():
-        async with package.AsyncClient(target, tls=good, token=keys["read"]) as client:
-            assert await client.count() == 2
-        with pytest.raises(package.ImageSearchError) as caught:
-            async with package.AsyncClient(target, tls=good) as client:
-                await client.count()
-        assert caught.value.reason == "NO_KEY"
+def test_collections_aliases_and_originals(client, files):
+    client.create_collection("album", keep_originals=True, max_images=1)
+    fish = (files / "fish.png").read_bytes()
+    client.upsert(fish, id="fish", collection="album")
+    with pytest.raises(Exception, match="QUOTA"):
+        client.upsert(files / "tree.png", id="tree", collection="album")
+    client.update_collection("album", quota=(0, 0))
+    client.upsert(files / "tree.png", id="tree", collection="album")
+    assert client.get_collection("album").image_count == 2
+    (stored,) = client.get("fish", with_original=True, collection="album")
+    assert stored.original == fish
+    client.set_alias("photos", "album")
+    assert client.aliases() == {"photos": "album"} and client.count(collection="photos") == 2
+    client.delete_alias("photos")
+    assert client.aliases() == {}
+    client.delete_collection("album")
 
-    asyncio.run(awaited())
+
+def test_models_and_operations(second, files):
+    client, folder = second
+    listed = client.models()
+    assert list(listed.available) == ["lite"] and len(listed.models) == 1
+    asked = client.load_model("lite", precision="int8", check_only=True)
+    assert asked.estimated_bytes > 10 << 20 and not asked.HasField("model")
+    loaded = client.load_model("lite", precision="int8")
+    # Its collections' indexes get a sample of texts, as those of the models of the start do.
+    end = time.monotonic() + 60
+    while len(list((folder / "data/texts").glob("*.f32"))) < 2:
+        assert time.monotonic() < end, "no sample of texts for the model"
+        time.sleep(0.1)
+    client.create_collection("photos", keep_originals=True)
+    for name in ("fish", "tree", "heart"):
+        client.upsert(files / f"{name}.png", id=name, collection="photos")
+    operation = client.wait_operation(client.reembed("photos", model=loaded.model.id).id)
+    assert operation.State.Name(operation.state) == "SUCCEEDED", operation
+    assert client.get_collection("photos").model_id == loaded.model.id
+    client.rollback_reembed("photos")
+    assert client.get_collection("photos").model_id != loaded.model.id
+    client.finish_reembed("photos")
+    done = client.wait_operation(client.backup("monday").id)
+    assert done.State.Name(done.state) == "SUCCEEDED" and done.total > 0
+    done = client.wait_operation(client.compact("photos").id)
+    assert done.State.Name(done.state) == "SUCCEEDED"
+    assert [one.Kind.Name(one.kind) for one in client.operations()] == ["COMPACT", "BACKUP", "REEMBED"]
+    with pytest.raises(Exception, match="OPERATION_ENDED"):
+        client.cancel_operation(operation.id)
+    assert client.unload_model(loaded.model.id) > 0
+
+
+def test_asyncio_has_the_same_methods(package, server, second, files):
+    public = lambda cls: {name for name in dir(cls) if not name.startswith("_")}
+    assert public(package.AsyncClient) == public(package.Client)
+
+    async def run():
+        async with package.AsyncClient(f"127.0.0.1:{server.grpc_port}") as one:
+            await one.create_collection("async", keep_originals=True)
+            await one.upsert(files / "fish.png", id="fish", collection="async")
+            assert (await one.upsert(files / "fish.png", id="b", on_duplicate="report", collection="async")).duplicates
+            groups = [group async for group in one.find_duplicates("bytes", collection="async")]
+            assert [[image.id for image in group.images] for group in groups] == [["fish", "b"]]
+            assert (await one.update_metadata({"k": 1}, "fish", collection="async")).updated == 1
+            kinds = [each async for each in one.classify_all(["a fish", "a tree"], page_size=1, collection="async")]
+            assert [each.labels[0].label for each in kinds] == ["a fish", "a fish"]
+            await one.set_alias("soon", "async")
+            assert await one.aliases() == {"soon": "async"}
+            assert await one.export(files / "out.jsonl", collection="soon") == 2
+            await one.delete_alias("soon")
+            done = await one.wait_operation((await one.compact("async")).id)
+            assert done.State.Name(done.state) == "SUCCEEDED"
+            await one.delete_collection("async")
+
+    asyncio.run(run())
