@@ -18,6 +18,9 @@ constexpr int kTimings = 2;
 // Parts of the allowed loss of recall that lists not probed may take; candidates not rescored take
 // the rest. The cheapest is chosen.
 constexpr std::array<double, 4> kProbeLosses = {0.25, 0.45, 0.65, 0.85};
+// The part of the allowed loss that the sample must stay away from: the cheapest of several pairs
+// of probes and slack is among the luckiest on the sample, too.
+constexpr double kChoiceReserve = 0.15;
 constexpr float kMaxSlack = 1e3;
 
 class Tuner {
@@ -66,6 +69,7 @@ class Tuner {
   }
 
   bool Answer(RecallSample& sample) const {
+    sample.target += kChoiceReserve * (1 - sample.target);
     const uint32_t count = static_cast<uint32_t>(sample.queries.size());
     sample.truth.resize(count);
     const auto scan = [this](absl::Span<const AnnQuery> queries) {

@@ -59,7 +59,8 @@ void Write(const std::string& data_dir) {
     for (int i = 0; i < kImages - 20; ++i) {
       ASSERT_TRUE(collection->Upsert({ContentItem(Id(i), 1, kDimension)}, {}).ok());
     }
-    // The index and its snapshot are there before the folder is closed, however fast the writes were.
+    // The index and its snapshot are there before the folder is closed, however fast the writes
+    // were.
     ASSERT_TRUE(collection->Optimize().ok());
     collection.reset();
     ASSERT_TRUE((*database)->Close(absl::Now() + absl::Seconds(20)).ok());

@@ -3,6 +3,7 @@ import threading
 import time
 
 import grpc
+import pytest
 from imagesearch.v1 import admin_pb2, imagesearch_pb2 as pb, types_pb2
 
 import pictures
@@ -91,7 +92,9 @@ def test_the_same_answers_after_a_clean_restart(daemon):
     assert server.stop() == 0
     server.start()
     after = server.images.Search(request, timeout=20)
-    assert [(h.id, h.score) for h in after.hits] == [(h.id, h.score) for h in before.hits]
+    assert [h.id for h in after.hits] == [h.id for h in before.hits]
+    # The text is encoded anew, maybe beside others: the last bits of its vector may differ.
+    assert [h.score for h in after.hits] == pytest.approx([h.score for h in before.hits], abs=1e-6)
 
 
 def test_a_backup_goes_into_a_folder_that_was_not_there_and_is_restored(daemon, tmp_path):

@@ -25,7 +25,9 @@ RgbImage Gradient(int width, int height) {
 
 std::string LeBytes(uint32_t value, int size) {
   std::string bytes;
-  for (int i = 0; i < size; ++i) bytes.push_back(static_cast<char>(value >> (8 * i)));
+  for (int i = 0; i < size; ++i) {
+    bytes.push_back(i < 4 ? static_cast<char>(value >> (8 * i)) : '\0');
+  }
   return bytes;
 }
 
