@@ -38,7 +38,7 @@ class CallForwarder {
 struct CallRunnerOptions {
   int index_threads = 4;
   int max_queued_calls = 512;
-  int max_encode_calls = 40;
+  int max_encode_calls = 48;
   int max_bulk_calls = 64;
   uint64_t max_inflight_bytes = 256u << 20;
   absl::Duration default_deadline = absl::Seconds(10);

@@ -24,7 +24,7 @@ struct Bench {
   std::vector<std::string> photos;
   BareFigures bare;
   Durations durations;
-  int encode_calls = 40;  // --max-encode-calls of the server
+  int encode_calls = 48;  // --max-encode-calls of the server
   std::unique_ptr<ServerProcess> server;
   std::vector<std::unique_ptr<client::Client>> clients;  // a connection each
   Report report;
